@@ -1,2 +1,5 @@
 //! To be written.
 #![forbid(unsafe_code)]
+
+pub mod headers;
+pub mod target;

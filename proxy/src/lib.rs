@@ -1,5 +1,6 @@
 //! To be written.
 #![forbid(unsafe_code)]
 
+pub mod admit;
 pub mod headers;
 pub mod target;

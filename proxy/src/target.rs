@@ -212,6 +212,8 @@ pub enum TargetError {
     Host,
     /// A byte that a path may not hold.
     Byte(u8),
+    /// A byte that a query may not hold: control, space or non-ASCII.
+    Query,
     /// `%` without two hexadecimal digits, or `%00`.
     Escape,
     /// Dot segments behind an escape or a parameter.
@@ -225,6 +227,7 @@ impl fmt::Display for TargetError {
             Self::Scheme => f.write_str("scheme of the request target is not http or https"),
             Self::Host => f.write_str("host is not a name or address with an optional port from 1 to 65535"),
             Self::Byte(byte) => write!(f, "byte {byte:#04x} may not stand in a path"),
+            Self::Query => f.write_str("control character, space or non-ASCII byte in the query"),
             Self::Escape => f.write_str("broken percent-escape (or %00) in the path"),
             Self::HiddenDots => {
                 f.write_str("dot segments hidden behind an escape or a parameter in the path")

@@ -1,0 +1,416 @@
+//! One shard: a dense slab of entries, the index into it, the policy's order and the deadlines, all single-threaded.
+//!
+//! ```text
+//!     hash ─► index ─► slot ─► entries[slot]   key, value          hashes[slot]   weights[slot]  (if weighed)
+//!                         └──► policy          order, counts       wheel          deadlines      (if any)
+//! ```
+//!
+//! The slab has no holes: a newcomer takes its victim's slot, and where an entry leaves without a newcomer, the last
+//! one moves into its place. No key or value is ever optional, and a scan is a walk over one array.
+//!
+//! No user code but `Eq` runs in here, and it runs before anything has changed.
+
+use crate::budget::Budget;
+use crate::departed::{Cause, Departed};
+use crate::expiry::{NEVER, Wheel};
+use crate::index::{Index, MAX_SLOTS};
+use crate::links::NIL;
+use crate::policy::{Replacement, Running};
+use crate::stats::Stats;
+use std::borrow::Borrow;
+
+/// Most steps of clearing away the dead that one insertion does.
+const EXPIRY_STEPS: u32 = 16;
+
+pub(crate) struct Shard<K, V> {
+    index: Index,
+    entries: Vec<Entry<K, V>>,
+    policy: Running,
+    wheel: Option<Box<Wheel>>,
+    hashes: Vec<u32>,
+    /// Empty as long as every entry weighs 1.
+    weights: Vec<u64>,
+    weighed: bool,
+    weight: u64,
+    pub(crate) stats: Stats,
+    /// An entry dies after so long without use; `NEVER` if not.
+    idle: u64,
+    /// Entries this shard expects to hold when the cache is full; 0 if unknown.
+    expected: usize,
+}
+
+struct Entry<K, V> {
+    key: K,
+    value: V,
+}
+
+/// An entry on its way in.
+pub(crate) struct Newcomer<K, V> {
+    pub(crate) key: K,
+    pub(crate) value: V,
+    pub(crate) hash: u32,
+    pub(crate) weight: u64,
+    /// Latest end of its life, however often it is used.
+    pub(crate) deadline: u64,
+}
+
+/// How an insertion may make room, and what it has already.
+pub(crate) struct Room<'a> {
+    pub(crate) budget: &'a Budget,
+    /// Reserved weight not yet used by any entry.
+    pub(crate) credit: u64,
+    /// Whether this shard's own entries may go.
+    pub(crate) own: bool,
+    pub(crate) now: u64,
+}
+
+impl Drop for Room<'_> {
+    fn drop(&mut self) {
+        self.budget.release(self.credit);
+    }
+}
+
+impl<K, V> Shard<K, V> {
+    pub(crate) fn new(policy: Running, weighed: bool, idle: u64, expected: usize) -> Self {
+        Self {
+            index: Index::default(),
+            entries: Vec::new(),
+            policy,
+            wheel: None,
+            hashes: Vec::new(),
+            weights: Vec::new(),
+            weighed,
+            weight: 0,
+            stats: Stats::default(),
+            idle,
+            expected,
+        }
+    }
+
+    #[inline]
+    pub(crate) fn find<Q>(&self, hash: u32, key: &Q) -> Option<u32>
+    where
+        K: Borrow<Q>,
+        Q: Eq + ?Sized,
+    {
+        self.index.find(hash, |slot| self.entries[slot as usize].key.borrow() == key)
+    }
+
+    #[inline]
+    pub(crate) fn hit(&mut self, slot: u32, now: u64) {
+        self.stats.hits += 1;
+        self.policy.hit(slot);
+        if let Some(wheel) = &mut self.wheel {
+            wheel.used(slot, now);
+        }
+    }
+
+    #[inline]
+    pub(crate) fn value(&self, slot: u32) -> &V {
+        &self.entries[slot as usize].value
+    }
+
+    pub(crate) fn pair(&self, slot: u32) -> (&K, &V) {
+        let Entry { key, value } = &self.entries[slot as usize];
+        (key, value)
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    pub(crate) fn weight(&self) -> u64 {
+        self.weight
+    }
+
+    /// Whether any entry here has a deadline, so that lookups need the time.
+    #[inline]
+    pub(crate) fn is_timed(&self) -> bool {
+        self.wheel.is_some()
+    }
+
+    #[inline]
+    pub(crate) fn is_dead(&self, slot: u32, now: u64) -> bool {
+        self.deadline(slot) <= now
+    }
+
+    #[inline]
+    pub(crate) fn deadline(&self, slot: u32) -> u64 {
+        self.wheel.as_ref().map_or(NEVER, |wheel| wheel.deadline(slot))
+    }
+
+    pub(crate) fn weight_of(&self, slot: u32) -> u64 {
+        if self.weighed { self.weights[slot as usize] } else { 1 }
+    }
+
+    /// Stores the newcomer, over an entry with its key if there is one. When this shard cannot make the room, the
+    /// newcomer stays where it is and the weight still missing comes back. The newcomer is lent, so that a panic in
+    /// `Eq` does not drop it under the lock.
+    pub(crate) fn insert(
+        &mut self,
+        newcomer: &mut Option<Newcomer<K, V>>,
+        room: &mut Room<'_>,
+        departed: &mut Departed<'_, K, V>,
+    ) -> Result<(), u64>
+    where
+        K: Eq,
+    {
+        room.budget.release(self.carry_off_dead(room.now, EXPIRY_STEPS, departed));
+        let Some(lent) = newcomer else { return Ok(()) };
+        let weight = lent.weight;
+        let mut keep = self.find(lent.hash, &lent.key).unwrap_or(NIL);
+        // No user code runs below this line.
+        let has = if keep == NIL { 0 } else { self.weight_of(keep) };
+        let hole = self.make_room(weight.saturating_sub(has), &mut keep, room, departed)?;
+        let Some(newcomer) = newcomer.take() else { return Ok(()) };
+        if keep == NIL {
+            self.fill(hole, newcomer, room.now, departed);
+        } else {
+            self.close(hole, &mut keep, departed);
+            room.budget.release(has.saturating_sub(weight));
+            self.overwrite(keep, newcomer, room.now, departed);
+        }
+        Ok(())
+    }
+
+    /// Takes the entry in `slot` out; its weight is the caller's to give back.
+    pub(crate) fn take(&mut self, slot: u32, cause: Cause) -> (K, V) {
+        self.vacate(slot, cause);
+        let Entry { key, value } = self.close_slot(slot);
+        (key, value)
+    }
+
+    /// Sends away entries until `wanted` weight is free or only `floor` is left; returns the weight freed.
+    pub(crate) fn shed(&mut self, wanted: u64, floor: u64, departed: &mut Departed<'_, K, V>) -> u64 {
+        let mut freed = 0;
+        while freed < wanted && self.weight > floor {
+            let Some(hole) = self.evict(NIL) else { break };
+            freed += hole.weight;
+            self.close(Some(hole), &mut { NIL }, departed);
+        }
+        freed
+    }
+
+    /// Carries off the dead, in at most so many steps; returns the weight freed.
+    pub(crate) fn carry_off_dead(
+        &mut self,
+        now: u64,
+        mut steps: u32,
+        departed: &mut Departed<'_, K, V>,
+    ) -> u64 {
+        let mut freed = 0;
+        while let Some(slot) = self.wheel.as_mut().and_then(|wheel| wheel.next_dead(now, &mut steps)) {
+            freed += self.weight_of(slot);
+            let (key, value) = self.take(slot, Cause::Expired);
+            departed.push(key, value, Cause::Expired);
+        }
+        freed
+    }
+
+    /// Takes everything out at once.
+    pub(crate) fn clear(&mut self) -> impl Iterator<Item = (K, V)> + use<K, V> {
+        self.index.clear();
+        self.policy.clear();
+        self.wheel = None;
+        (self.hashes, self.weights, self.weight) = (Vec::new(), Vec::new(), 0);
+        let entries = std::mem::take(&mut self.entries);
+        self.stats.explicit += entries.len() as u64;
+        entries.into_iter().map(|Entry { key, value }| (key, value))
+    }
+
+    pub(crate) fn heap_bytes(&self) -> usize {
+        self.entries.capacity() * size_of::<Entry<K, V>>()
+            + self.hashes.capacity() * size_of::<u32>()
+            + self.weights.capacity() * size_of::<u64>()
+            + self.index.heap_bytes()
+            + self.policy.heap_bytes()
+            + self.wheel.as_ref().map_or(0, |wheel| wheel.heap_bytes())
+    }
+
+    /// Makes sure of `need` reserved weight and spends it; the last victim's slot is left open for the newcomer.
+    fn make_room(
+        &mut self,
+        need: u64,
+        keep: &mut u32,
+        room: &mut Room<'_>,
+        departed: &mut Departed<'_, K, V>,
+    ) -> Result<Option<Hole>, u64> {
+        let mut hole: Option<Hole> = None;
+        loop {
+            let missing = need.saturating_sub(room.credit);
+            let slots_left = *keep != NIL || hole.is_some() || self.entries.len() < MAX_SLOTS;
+            if slots_left && (missing == 0 || room.budget.reserve(missing)) {
+                room.budget.release(room.credit.saturating_sub(need));
+                room.credit = 0;
+                return Ok(hole);
+            }
+            self.close(hole.take(), keep, departed);
+            hole = if room.own || !slots_left { self.evict(*keep) } else { None };
+            match &hole {
+                Some(hole) => room.credit += hole.weight,
+                None => return Err(missing),
+            }
+        }
+    }
+
+    fn evict(&mut self, keep: u32) -> Option<Hole> {
+        let victim = self.policy.victim(keep)?;
+        let cause = if victim.rejected { Cause::Rejected } else { Cause::Size };
+        let weight = self.vacate(victim.slot, cause);
+        Some(Hole { slot: victim.slot, cause, weight })
+    }
+
+    /// Unhooks a slot from everything but the slab; returns its weight.
+    fn vacate(&mut self, slot: u32, cause: Cause) -> u64 {
+        let weight = self.weight_of(slot);
+        self.index.remove(slot, &self.hashes);
+        self.policy.removed(slot, weight);
+        if let Some(wheel) = &mut self.wheel {
+            wheel.removed(slot);
+        }
+        self.weight -= weight;
+        self.stats.count(cause);
+        weight
+    }
+
+    fn close(&mut self, hole: Option<Hole>, keep: &mut u32, departed: &mut Departed<'_, K, V>) {
+        if let Some(Hole { slot, cause, .. }) = hole {
+            if *keep as usize + 1 == self.entries.len() {
+                *keep = slot;
+            }
+            let Entry { key, value } = self.close_slot(slot);
+            departed.push(key, value, cause);
+        }
+    }
+
+    /// Moves the last entry into a vacated slot.
+    fn close_slot(&mut self, hole: u32) -> Entry<K, V> {
+        let last = self.entries.len() as u32 - 1;
+        self.policy.close(hole, last);
+        if let Some(wheel) = &mut self.wheel {
+            wheel.close(hole, last);
+        }
+        if hole != last {
+            self.index.renumber(self.hashes[last as usize], last, hole);
+        }
+        self.hashes.swap_remove(hole as usize);
+        if self.weighed {
+            self.weights.swap_remove(hole as usize);
+        }
+        self.entries.swap_remove(hole as usize)
+    }
+
+    /// Puts a newcomer into a vacated slot or a new one.
+    fn fill(
+        &mut self,
+        hole: Option<Hole>,
+        newcomer: Newcomer<K, V>,
+        now: u64,
+        departed: &mut Departed<'_, K, V>,
+    ) {
+        let Newcomer { key, value, hash, weight, deadline } = newcomer;
+        let entry = Entry { key, value };
+        let slot = match hole {
+            Some(Hole { slot, cause, .. }) => {
+                let old = std::mem::replace(&mut self.entries[slot as usize], entry);
+                departed.push(old.key, old.value, cause);
+                self.hashes[slot as usize] = hash;
+                if self.weighed {
+                    self.weights[slot as usize] = weight;
+                }
+                slot
+            }
+            None => {
+                if !self.index.has_room() {
+                    self.grow();
+                }
+                self.entries.push(entry);
+                self.hashes.push(hash);
+                if self.weighed {
+                    self.weights.push(weight);
+                }
+                self.entries.len() as u32 - 1
+            }
+        };
+        self.index.insert(slot, &self.hashes);
+        self.policy.inserted(slot, hash, weight);
+        self.start_timer(slot, deadline, now);
+        self.weight += weight;
+        self.stats.inserts += 1;
+    }
+
+    fn overwrite(
+        &mut self,
+        slot: u32,
+        newcomer: Newcomer<K, V>,
+        now: u64,
+        departed: &mut Departed<'_, K, V>,
+    ) {
+        let cause = if self.is_dead(slot, now) { Cause::Expired } else { Cause::Replaced };
+        let old = std::mem::replace(&mut self.entries[slot as usize].value, newcomer.value);
+        departed.push(newcomer.key, old, cause);
+        let old_weight = self.weight_of(slot);
+        if self.weighed {
+            self.weights[slot as usize] = newcomer.weight;
+        }
+        self.weight = self.weight - old_weight + newcomer.weight;
+        self.policy.overwritten(slot, old_weight, newcomer.weight);
+        if let Some(wheel) = &mut self.wheel {
+            wheel.removed(slot);
+        }
+        self.start_timer(slot, newcomer.deadline, now);
+        self.stats.count(cause);
+        self.stats.inserts += 1;
+    }
+
+    fn start_timer(&mut self, slot: u32, deadline: u64, now: u64) {
+        if self.wheel.is_none() && deadline.min(self.idle) != NEVER {
+            let mut wheel = Box::new(Wheel::new(self.entries.len(), self.idle, now));
+            wheel.reserve(self.entries.capacity());
+            self.wheel = Some(wheel);
+        }
+        if let Some(wheel) = &mut self.wheel {
+            wheel.inserted(slot, deadline, now);
+        }
+    }
+
+    /// All columns grow together, and only here.
+    #[cold]
+    fn grow(&mut self) {
+        let len = self.entries.len();
+        // Shards differ by chance: four standard deviations above the expectation is where nearly all end.
+        let full = self.expected + 4 * self.expected.isqrt() + 2;
+        let growth = if self.expected == 0 { len / 2 } else { len / 8 };
+        let target = if len < full { (len * 2 + 6).min(full) } else { len + growth + 6 }.min(MAX_SLOTS);
+        self.entries.reserve_exact(target - len);
+        self.hashes.reserve_exact(target - len);
+        if self.weighed {
+            self.weights.reserve_exact(target - len);
+        }
+        self.policy.reserve(target);
+        if let Some(wheel) = &mut self.wheel {
+            wheel.reserve(target);
+        }
+        self.index.rebuild(target, &self.hashes);
+    }
+
+    /// Panics unless index, slab, policy, deadlines and sums agree.
+    pub(crate) fn validate(&self) {
+        assert_eq!(self.entries.len(), self.hashes.len());
+        self.index.validate(&self.hashes);
+        let weights: Vec<_> = (0..self.entries.len()).map(|slot| self.weight_of(slot as u32)).collect();
+        assert_eq!(weights.iter().sum::<u64>(), self.weight, "the sum of weights is off");
+        self.policy.validate(&weights);
+        if let Some(wheel) = &self.wheel {
+            wheel.validate(self.entries.len());
+        }
+    }
+}
+
+/// A vacated slot still holding its old entry, and why that one left.
+#[derive(Clone, Copy)]
+struct Hole {
+    slot: u32,
+    cause: Cause,
+    weight: u64,
+}

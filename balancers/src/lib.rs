@@ -1,2 +1,71 @@
-//! To be written.
+//! Load balancing as a library: weights, load, health, live membership and exact placement, without I/O.
+//!
+//! A [`Pool`] holds members (anything: an address, a connection, a client) and answers one question: *who takes
+//! this request?* It counts what is in flight, skips what is down, and can be changed while it is being asked.
+//!
+//! ```
+//! use balancers::{Algorithm, Pool, Query};
+//!
+//! let pool = Pool::new(Algorithm::RoundRobin);
+//! pool.update(|edit| {
+//!     edit.add("a", 5, "10.0.0.1:80")?; // id, weight, your value
+//!     edit.add("b", 1, "10.0.0.2:80")?;
+//!     edit.add("c", 1, "10.0.0.3:80")
+//! })?;
+//!
+//! let order: Vec<String> = (0..7).map(|_| pool.pick(&Query::new()).unwrap().id().to_owned()).collect();
+//! assert_eq!(order.concat(), "aabacaa"); // smooth: never five in a row
+//! # Ok::<(), balancers::EditError>(())
+//! ```
+//!
+//! # Which algorithm when
+//!
+//! | algorithm | for | key | load |
+//! |---|---|---|---|
+//! | [`random`](algorithms::Random) | many callers, equal servers, no state wanted | – | – |
+//! | [`round_robin`](algorithms::RoundRobin) | an even stream of equal requests, exact shares by weight | – | – |
+//! | [`p2c`](algorithms::P2c) | the default: near the best balance at the price of two loads | – | in flight |
+//! | [`least_load`](algorithms::LeastLoad) | one caller that sees all traffic: the shortest tail | – | in flight |
+//! | [`ring`](algorithms::Ring) | sticky keys: caches, sessions, shards | yes | – |
+//! | [`bounded_ring`](algorithms::BoundedRing) | sticky keys where one key may be hot | yes | in flight |
+//! | `ip_hash` | sticky clients: `ring` keyed by [`Query::for_ip`] | client address | – |
+//!
+//! Every algorithm knows weights, health, draining and members to avoid, and gives the same answer whatever the
+//! order in which members were added.
 #![forbid(unsafe_code)]
+#![cfg_attr(not(feature = "std"), no_std)]
+
+extern crate alloc;
+
+mod algorithm;
+pub mod algorithms;
+mod balancer;
+mod clock;
+mod error;
+mod hash;
+mod live;
+mod members;
+#[cfg(feature = "std")]
+mod pool;
+mod query;
+mod rng;
+mod sync;
+
+pub use algorithm::{Algorithm, KeyUse, Options, UnknownAlgorithm};
+pub use balancer::Balancer;
+#[cfg(feature = "std")]
+pub use clock::MonotonicClock;
+pub use clock::{Clock, ManualClock};
+pub use error::{EditError, PickError};
+pub use hash::hash_key;
+pub use live::Outcome;
+pub use members::{ID_LEN_MAX, MEMBERS_MAX, Member, Members, Tag, WEIGHT_MAX};
+#[cfg(feature = "std")]
+pub use pool::{Change, Edit, Lease, MemberStatus, Pool, PoolBuilder, Reader, Values};
+pub use query::Query;
+pub use rng::Rng;
+
+/// The README's code runs as a test.
+#[cfg(all(doctest, feature = "std"))]
+#[doc = include_str!("../README.md")]
+struct Readme;

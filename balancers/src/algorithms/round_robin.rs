@@ -1,0 +1,158 @@
+//! Round robin by weight, smooth: everyone in turn, heavy members more often, nobody in bursts.
+//!
+//! The order is nginx's, pick for pick. Each turn every member earns its weight; the richest goes and pays the sum
+//! of all weights (a tie goes to the first).
+//!
+//! ```text
+//!     weights 5 1 1     turns   a a b a c a a │ a a b a c a a │ …        not  a a a a a b c
+//! ```
+//!
+//! The whole order (it repeats after Σ weight / gcd turns) is laid out once; a pick takes the next ticket and looks
+//! it up. Pick: O(1), one addition on a shared line. Memory: 2 bytes a turn. At every moment each member has had
+//! its quota of picks within less than one. When a member goes down the order is laid out anew for those who are up,
+//! so that its turns do not all fall to whoever stands behind it. After a change of members the rotation goes on
+//! from the same phase. Not for requests of unequal cost: use [`LeastLoad`](super::LeastLoad) or
+//! [`P2c`](super::P2c). Source: nginx, `ngx_http_upstream_round_robin.c` (2012).
+//!
+//! ```
+//! use balancers::{Balancer, Members, Query, Rng, algorithms::RoundRobin};
+//!
+//! let turns = RoundRobin::new(Members::new([("a", 4), ("b", 2), ("c", 1)])?, 0);
+//! let order: Vec<_> = (0..7).filter_map(|_| turns.pick(&Query::new(), &mut Rng::new(0))).collect();
+//! assert_eq!(order, [0, 1, 0, 2, 0, 1, 0]);
+//! # Ok::<(), balancers::EditError>(())
+//! ```
+
+use alloc::boxed::Box;
+use alloc::collections::BTreeMap;
+use alloc::vec::Vec;
+use core::cmp::Reverse;
+
+use crate::balancer::Balancer;
+use crate::error::EditError;
+use crate::members::{Member, Members};
+use crate::query::Query;
+use crate::rng::Rng;
+use crate::sync::{AtomicU64, Ordering};
+
+/// Smooth weighted round robin; see the module's page.
+#[derive(Debug)]
+pub struct RoundRobin {
+    members: Members,
+    turns: Box<[u16]>,
+    next: Next,
+}
+
+/// The ticket counter has a line of its own: every pick writes it.
+#[derive(Debug)]
+#[repr(align(64))]
+struct Next(AtomicU64);
+
+impl RoundRobin {
+    /// Lays out the order and starts `first_turn` turns into it.
+    #[must_use]
+    pub fn new(members: Members, first_turn: u64) -> Self {
+        let turns = lay_out(&members);
+        Self { members, turns, next: Next(AtomicU64::new(first_turn)) }
+    }
+}
+
+impl Balancer for RoundRobin {
+    fn members(&self) -> &Members {
+        &self.members
+    }
+
+    #[inline]
+    fn pick(&self, query: &Query<'_>, rng: &mut Rng) -> Option<usize> {
+        let turns = self.turns.len() as u64;
+        if turns == 0 {
+            return None;
+        }
+        for _ in 0..self.members.len().min(SKIPS) {
+            let ticket = self.next.0.fetch_add(1, Ordering::Relaxed);
+            let index = usize::from(self.turns[(ticket % turns) as usize]);
+            if self.members.admits(index, query, rng) {
+                return Some(index);
+            }
+        }
+        self.members.draw(query, rng)
+    }
+
+    fn with_members(&self, members: Members) -> Result<Box<dyn Balancer>, EditError> {
+        let next = Self::new(members, 0);
+        if !self.turns.is_empty() {
+            // The same place in the rotation: starting over would send the first pick after every change to the
+            // same member.
+            let (had, has) = (self.turns.len() as u64, next.turns.len() as u64);
+            let ticket = self.next.0.load(Ordering::Relaxed) % had * has / had;
+            next.next.0.store(ticket, Ordering::Relaxed);
+        }
+        Ok(Box::new(next))
+    }
+
+    fn follows_health(&self) -> bool {
+        true
+    }
+}
+
+/// The order of one whole rotation of those who are open (of all, if nobody is).
+///
+/// Members of one weight go in turn among themselves, so that only one of each weight has to be compared: O(turns ·
+/// different weights), and turns that differ are few (n different weights sum to n²/2 at least).
+fn lay_out(members: &Members) -> Box<[u16]> {
+    let nobody_open = !members.iter().any(Member::is_open);
+    let mut classes: BTreeMap<u64, Vec<u16>> = BTreeMap::new();
+    for (index, member) in members.iter().enumerate() {
+        if nobody_open || member.is_open() {
+            classes.entry(u64::from(member.weight())).or_default().push(index as u16);
+        }
+    }
+    let divisor = classes.keys().copied().fold(0, gcd).max(1);
+    let sum: u64 = classes.iter().map(|(weight, who)| weight / divisor * who.len() as u64).sum();
+    // Weights that would need too many turns lose their last bits.
+    let shrunk = |weight: u64| if sum <= TURNS_MAX { weight } else { (weight * TURNS_MAX / sum).max(1) };
+    let mut classes: Vec<Class> = classes
+        .into_iter()
+        .map(|(weight, who)| Class { weight: shrunk(weight / divisor) as i64, who, next: 0, rounds: 0 })
+        .collect();
+    let total: i64 = classes.iter().map(|class| class.weight * class.who.len() as i64).sum();
+    (1..=total)
+        .filter_map(|turn| {
+            // After `turn` earnings a member that went `rounds` times owns this much.
+            let wealth = |class: &Class| class.weight * turn - total * class.rounds;
+            classes
+                .iter_mut()
+                .max_by_key(|class| (wealth(class), Reverse(class.who[class.next])))
+                .map(Class::go)
+        })
+        .collect()
+}
+
+/// Members of one weight, who go in turn.
+struct Class {
+    weight: i64,
+    who: Vec<u16>,
+    next: usize,
+    rounds: i64,
+}
+
+impl Class {
+    fn go(&mut self) -> u16 {
+        let gone = self.who[self.next];
+        self.next += 1;
+        if self.next == self.who.len() {
+            self.next = 0;
+            self.rounds += 1;
+        }
+        gone
+    }
+}
+
+const fn gcd(a: u64, b: u64) -> u64 {
+    if b == 0 { a } else { gcd(b, a % b) }
+}
+
+/// Tickets drawn before the whole set is walked.
+const SKIPS: usize = 64;
+/// The most turns of one rotation.
+const TURNS_MAX: u64 = 65_536;

@@ -1,0 +1,25 @@
+//! The live pool: members come, go, change weight, fail and return while picks go on.
+//!
+//! ```text
+//!     update(edit) ─ check ─ build ─► one immutable snapshot ─► one pointer          set_up(id) ─► the member's own line
+//!                                                                   ▲                                ▲
+//!     pick(query) ──────────────────────────────────────────────────┴──── index ─► admits? ──────────┘──► Lease<T>
+//! ```
+//!
+//! | file | |
+//! |---|---|
+//! | `edit.rs` | one transaction: what may be changed, what is refused, what was changed |
+//! | `lease.rs` | one request under way |
+//! | `reader.rs` | picks for a hot loop |
+//! | `shared_pool.rs` | the pool itself |
+
+mod edit;
+mod lease;
+mod reader;
+mod shared_pool;
+mod snapshot;
+
+pub use edit::{Change, Edit, Values};
+pub use lease::Lease;
+pub use reader::Reader;
+pub use shared_pool::{MemberStatus, Pool, PoolBuilder};

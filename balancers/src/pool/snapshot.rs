@@ -1,0 +1,37 @@
+//! What a pick looks at: one set of members, the algorithm laid out over it, and the users' values.
+
+use alloc::boxed::Box;
+use alloc::sync::Arc;
+
+use super::lease::Lease;
+use crate::balancer::Balancer;
+use crate::error::PickError;
+use crate::live::Live;
+use crate::query::Query;
+use crate::rng::Rng;
+
+/// A member's id, its live numbers and the user's value: what a lease holds on to.
+#[derive(Debug)]
+pub(super) struct Seat<T> {
+    pub(super) id: Arc<str>,
+    pub(super) live: Arc<Live>,
+    pub(super) value: T,
+}
+
+/// One immutable state of a pool. `seats` stand in the order of the balancer's members.
+#[derive(Debug)]
+pub(super) struct Snapshot<T> {
+    pub(super) balancer: Arc<dyn Balancer>,
+    pub(super) seats: Box<[Arc<Seat<T>>]>,
+}
+
+impl<T> Snapshot<T> {
+    #[inline]
+    pub(super) fn pick(&self, query: &Query<'_>, rng: &mut Rng) -> Result<Lease<T>, PickError> {
+        // A custom balancer may return an index that is not there; that is nobody, not a panic.
+        match self.balancer.acquire(query, rng).and_then(|index| self.seats.get(index)) {
+            Some(seat) => Ok(Lease::new(Arc::clone(seat))),
+            None => Err(self.balancer.members().why_nobody(query)),
+        }
+    }
+}

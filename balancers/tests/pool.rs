@@ -1,0 +1,234 @@
+//! What a user sees of a pool that changes while it is used: for every algorithm.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use balancers::{Algorithm, EditError, Lease, ManualClock, PickError, Pool, Query, Values};
+
+fn pool_of(algorithm: Algorithm, members: &[(&str, u32)]) -> Pool<String> {
+    let pool = Pool::builder().seed(7).build(algorithm).unwrap();
+    pool.update(|edit| {
+        members.iter().try_for_each(|&(id, weight)| edit.add(id, weight, format!("value of {id}")))
+    })
+    .unwrap();
+    pool
+}
+
+fn in_flight<T>(pool: &Pool<T>, id: &str) -> u32 {
+    pool.members().iter().find(|member| member.id.as_ref() == id).unwrap().in_flight
+}
+
+fn hold<T>(pool: &Pool<T>, n: u64) -> Vec<Lease<T>> {
+    (0..n).map(|key| pool.pick(&Query::keyed(key)).unwrap()).collect()
+}
+
+#[test]
+fn a_lease_counts_while_it_lives_and_reaches_the_value() {
+    for algorithm in Algorithm::ALL {
+        let pool = pool_of(algorithm, &[("a", 1), ("b", 2)]);
+        let leases = hold(&pool, 30);
+        assert_eq!(in_flight(&pool, "a") + in_flight(&pool, "b"), 30, "{algorithm}");
+        assert!(leases.iter().all(|lease| **lease == format!("value of {}", lease.id())));
+        drop(leases);
+        assert!(pool.members().iter().all(|member| member.in_flight == 0), "{algorithm}");
+        assert_eq!(pool.members().iter().map(|member| member.picks).sum::<u64>(), 30, "{algorithm}");
+    }
+}
+
+#[test]
+fn load_survives_reweighting_removal_and_return() {
+    for algorithm in Algorithm::ALL {
+        let pool = pool_of(algorithm, &[("a", 1), ("b", 1)]);
+        let leases = hold(&pool, 40);
+        let held = in_flight(&pool, "a");
+        assert!(held > 0, "{algorithm}");
+        pool.update(|edit| edit.set_weight("a", 3)).unwrap();
+        assert_eq!(in_flight(&pool, "a"), held, "{algorithm}");
+        pool.update(|edit| edit.remove("a")).unwrap();
+        assert!(!pool.drained("a"), "{algorithm}");
+        pool.update(|edit| edit.add("c", 1, String::new())).unwrap();
+        pool.update(|edit| edit.add("a", 1, "new".to_owned())).unwrap();
+        assert_eq!(in_flight(&pool, "a"), held, "{algorithm}");
+        drop(leases);
+        assert_eq!(in_flight(&pool, "a"), 0, "{algorithm}");
+    }
+}
+
+#[test]
+fn a_refused_update_changes_nothing() {
+    for algorithm in Algorithm::ALL {
+        let pool = pool_of(algorithm, &[("a", 1), ("b", 2)]);
+        let _held = hold(&pool, 9);
+        let before = pool.members();
+        let refusals = [
+            pool.update(|edit| {
+                edit.add("c", 1, String::new()).and_then(|()| edit.add("a", 1, String::new()))
+            }),
+            pool.update(|edit| edit.drain("a").and_then(|()| edit.set_weight("b", 0))),
+            pool.update(|edit| edit.remove("a").and_then(|()| edit.remove("z"))),
+            pool.update(|edit| {
+                edit.refuse_empty();
+                edit.replace_all(Vec::<(&str, u32, String)>::new(), Values::Keep)
+            }),
+            pool.update(|edit| edit.add("", 1, String::new())),
+        ];
+        assert!(refusals.iter().all(Result::is_err), "{algorithm}");
+        assert_eq!(pool.members(), before, "{algorithm}");
+    }
+}
+
+#[test]
+fn a_refused_layout_leaves_draining_as_it_was() {
+    let pool = pool_of(Algorithm::Ring, &[("a", 1), ("b", 2)]);
+    let refused = pool.update(|edit| {
+        edit.drain("a")?;
+        (0..4).try_for_each(|n| edit.add(format!("heavy {n}"), 65_535, String::new()))
+    });
+    assert!(matches!(refused, Err(EditError::TooManyPoints { .. })), "{refused:?}");
+    assert!(pool.members().iter().all(|member| !member.is_draining));
+    assert_eq!(pool.candidates(&Query::keyed(1)).len(), 2);
+}
+
+#[test]
+fn down_draining_and_avoided_members_are_never_picked() {
+    for algorithm in Algorithm::ALL {
+        let pool = pool_of(algorithm, &[("a", 1), ("b", 2), ("c", 3), ("d", 4)]);
+        assert_eq!(pool.set_up("a", false), Ok(true));
+        assert_eq!(pool.set_up("a", false), Ok(false));
+        assert_eq!(pool.set_up("z", false), Err(EditError::Unknown { id: "z".into() }));
+        let change = pool.update(|edit| edit.drain("b")).unwrap();
+        assert_eq!(change.drained, ["b".into()]);
+        let c = loop {
+            let lease = pool.pick(&Query::new()).unwrap();
+            if lease.id() == "c" {
+                break lease;
+            }
+        };
+        let only_d = Query::new().avoiding(c.tag());
+        assert!((0..50).all(|_| pool.pick(&only_d).unwrap().id() == "d"), "{algorithm}");
+        let d = pool.pick(&only_d).unwrap();
+        assert_eq!(
+            pool.pick(&only_d.clone().avoiding(d.tag())).unwrap_err(),
+            PickError::AllAvoided,
+            "{algorithm}"
+        );
+        pool.set_up("c", false).unwrap();
+        pool.set_up("d", false).unwrap();
+        assert_eq!(pool.pick(&Query::new()).unwrap_err(), PickError::AllDown, "{algorithm}");
+        assert_eq!(
+            Pool::<()>::new(algorithm).pick(&Query::new()).unwrap_err(),
+            PickError::Empty,
+            "{algorithm}"
+        );
+    }
+}
+
+#[test]
+fn a_retry_is_offered_every_member_once() {
+    for algorithm in Algorithm::ALL {
+        let pool =
+            pool_of(algorithm, &[("a", 1), ("b", 9), ("c", 2), ("d", 1), ("e", 1), ("f", 5), ("g", 1)]);
+        let mut query = Query::for_key(b"some key");
+        let mut offered: Vec<String> = Vec::new();
+        while let Ok(lease) = pool.pick(&query) {
+            query = query.avoiding(lease.tag());
+            offered.push(lease.id().to_owned());
+        }
+        offered.sort();
+        assert_eq!(offered, ["a", "b", "c", "d", "e", "f", "g"], "{algorithm}");
+    }
+}
+
+#[test]
+fn in_a_panic_the_down_count_as_up() {
+    for algorithm in Algorithm::ALL {
+        let pool: Pool<()> = Pool::builder().panic_threshold(50).build(algorithm).unwrap();
+        pool.update(|edit| ["a", "b", "c"].into_iter().try_for_each(|id| edit.add(id, 1, ()))).unwrap();
+        pool.set_up("a", false).unwrap();
+        assert!(!pool.candidates(&Query::keyed(1)).iter().any(|id| id.as_ref() == "a"), "{algorithm}");
+        pool.set_up("b", false).unwrap();
+        assert_eq!(pool.candidates(&Query::keyed(1)).len(), 3, "{algorithm}");
+        pool.set_up("b", true).unwrap();
+        assert_eq!(pool.candidates(&Query::keyed(1)).len(), 2, "{algorithm}");
+    }
+}
+
+#[test]
+fn a_returning_member_ramps_up() {
+    for algorithm in [Algorithm::Random, Algorithm::RoundRobin, Algorithm::Ring, Algorithm::P2c] {
+        let clock = Arc::new(ManualClock::new());
+        let builder = Pool::builder().seed(3).slow_start(Duration::from_secs(10)).clock(clock.clone());
+        let pool: Pool<()> = builder.build(algorithm).unwrap();
+        pool.update(|edit| ["a", "b"].into_iter().try_for_each(|id| edit.add(id, 1, ()))).unwrap();
+        pool.set_up("a", false).unwrap();
+        pool.set_up("a", true).unwrap();
+        let share = || (0..4000).filter(|&key| pool.pick(&Query::keyed(key)).unwrap().id() == "a").count();
+        let mut shares = Vec::new();
+        for _ in 0..3 {
+            shares.push(share());
+            clock.advance(Duration::from_secs(5));
+        }
+        assert!((50..500).contains(&shares[0]), "{algorithm} {shares:?}");
+        assert!(shares[1] > shares[0] * 2 && shares[2] > shares[1], "{algorithm} {shares:?}");
+        assert!(shares[2].abs_diff(2000) < 400, "{algorithm} {shares:?}");
+    }
+}
+
+#[test]
+fn draining_can_be_waited_for() {
+    let pool = pool_of(Algorithm::LeastLoad, &[("a", 1), ("b", 1)]);
+    let leases = hold(&pool, 4);
+    assert!(!pool.drained("a"), "it takes picks");
+    pool.update(|edit| edit.drain("a")).unwrap();
+    assert!(!pool.drained("a"), "it has requests in flight");
+    drop(leases);
+    assert!(pool.drained("a"));
+    assert_eq!(pool.update(|edit| edit.undrain("a")).unwrap().undrained, ["a".into()]);
+    assert!(!pool.drained("a"));
+}
+
+#[test]
+fn replacing_all_keeps_what_stays() {
+    let pool = pool_of(Algorithm::LeastLoad, &[("a", 1), ("b", 1), ("c", 1)]);
+    let _leases = hold(&pool, 6);
+    pool.update(|edit| edit.drain("b")).unwrap();
+    let list = |text: &str| [("d", 1), ("b", 5), ("a", 1)].map(|(id, weight)| (id, weight, text.to_owned()));
+    let change = pool.update(|edit| edit.replace_all(list("new"), Values::Keep)).unwrap();
+    assert_eq!(
+        (change.added, change.removed, change.reweighted),
+        (vec!["d".into()], vec!["c".into()], vec!["b".into()])
+    );
+    assert_eq!(pool.with_value("a", String::clone).unwrap(), "value of a");
+    assert_eq!(pool.with_value("d", String::clone).unwrap(), "new");
+    assert_eq!(in_flight(&pool, "a"), 2);
+    assert!(pool.members().iter().any(|member| member.id.as_ref() == "b" && member.is_draining));
+    pool.update(|edit| edit.replace_all(list("newer"), Values::Replace)).unwrap();
+    assert_eq!(pool.with_value("a", String::clone).unwrap(), "newer");
+    assert_eq!(in_flight(&pool, "a"), 2);
+    let twice = [("x", 1, String::new()), ("x", 1, String::new())];
+    assert!(pool.update(|edit| edit.replace_all(twice, Values::Keep)).is_err());
+}
+
+#[test]
+fn leases_cross_threads_and_outlive_the_pool() {
+    fn moves<T: Send + 'static>(_: &T) {}
+    let pool = pool_of(Algorithm::P2c, &[("a", 1)]);
+    let lease = pool.pick(&Query::new()).unwrap();
+    moves(&lease);
+    moves(&pool.reader());
+    drop(pool);
+    assert_eq!(std::thread::spawn(move || lease.id().to_owned()).join().unwrap(), "a");
+}
+
+#[test]
+fn a_change_tells_the_share_of_keys_that_moved() {
+    let ids: Vec<String> = (0..10).map(|n| format!("m{n}")).collect();
+    let members: Vec<(&str, u32)> = ids.iter().map(|id| (id.as_str(), 1)).collect();
+    let ring = pool_of(Algorithm::Ring, &members);
+    let moved = ring.update(|edit| edit.remove("m3")).unwrap().keys_moved();
+    assert!((0.07..0.13).contains(&moved), "{moved}");
+    let idle = ring.update(|_| Ok(())).unwrap();
+    assert!(idle.is_empty() && idle.keys_moved() == 0.0);
+    let keyless = pool_of(Algorithm::P2c, &members);
+    assert_eq!(keyless.update(|edit| edit.remove("m3")).unwrap().keys_moved(), 0.0);
+}

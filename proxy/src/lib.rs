@@ -3,4 +3,5 @@
 
 pub mod admit;
 pub mod headers;
+pub mod http_cache;
 pub mod target;

@@ -1,0 +1,57 @@
+//! HTTP caching: the only room that knows RFC 9111 and its family.
+//!
+//! The rules are pure: parsed headers and a [`Moment`] in, a decision out; no I/O, no clock, no configuration.
+//!
+//! ```text
+//!     request ─► key ─► vary ─► reuse ─┬─ fresh, or stale and allowed ──► answer (304, 206, 200) ─► client
+//!                                      └─ validate, miss ─► origin ─► storable? ─► entry ─► store
+//!                                                             └─ 304 ─► entry::freshen
+//!     POST, PUT, … ─► origin ─► invalidate
+//! ```
+//!
+//! | file | question | source |
+//! |---|---|---|
+//! | `moment` | when is this date? | RFC 9110 §5.6.7 |
+//! | `control`, `targeted` | what do the directives say? | RFC 9111 §5.2, RFC 9213, RFC 5861, RFC 8246 |
+//! | `key`, `vary` | which stored response fits? | RFC 9111 §2, §4.1 |
+//! | `storable`, `entry` | may it be stored, and what of it? | RFC 9111 §3 |
+//! | `freshness`, `reuse` | may it be used now? | RFC 9111 §4.2, §5.2.1 |
+//! | `validate` | does it still hold? | RFC 9111 §4.3, RFC 9110 §13 |
+//! | `ranges` | which bytes? | RFC 9110 §14 |
+//! | `invalidate` | what does a change make invalid? | RFC 9111 §4.4 |
+//! | `cache_status` | what is the client told? | RFC 9211 |
+
+mod cache_status;
+mod control;
+mod entry;
+mod exchange;
+mod freshness;
+mod invalidate;
+mod key;
+mod moment;
+mod ranges;
+mod reuse;
+mod settings;
+mod storable;
+mod targeted;
+mod validate;
+mod vary;
+
+pub use cache_status::{CACHE_STATUS, CacheStatus, Forward};
+pub use control::{Fields, RequestControl, ResponseControl};
+pub use entry::{Entry, Extent};
+pub use exchange::Exchange;
+pub use freshness::Freshness;
+pub use invalidate::{Target, invalidated, is_safe};
+pub use key::Key;
+pub use moment::Moment;
+pub use ranges::{ContentRange, Piece, Run, content_range, range, resolve};
+pub use reuse::{Reuse, is_due_for_refresh, reuse, reuse_on_error};
+pub use settings::{Profile, Settings};
+pub use storable::{Refusal, storable};
+pub use targeted::{CDN_CACHE_CONTROL, targeted};
+pub use validate::{
+    Validators, is_conditional, is_not_modified, needs_origin, not_modified_headers, range_holds,
+    same_strong, same_weak,
+};
+pub use vary::Selecting;

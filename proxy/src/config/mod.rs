@@ -1,0 +1,37 @@
+//! The configuration: a TOML file in, a [`Config`] that cannot be wrong out, or every fault at once.
+//!
+//! | file | question it answers |
+//! |---|---|
+//! | `model.rs` | what can be configured, with which defaults and limits |
+//! | `read.rs` | which key sets what; goproxy's names included |
+//! | `address.rs` | the grammar of listeners and members |
+//! | `reader.rs` | how a table is read without missing a fault |
+//! | `error.rs` | how faults are shown |
+//!
+//! ```
+//! use evenly::config::Config;
+//!
+//! let config = Config::parse("cfg.toml", r#"
+//!     [server]
+//!     port = ":8080"
+//!     proxy_pass = ["127.0.0.1:6000^10", "127.0.0.1:7000"]
+//!     balance = "round_robin"
+//! "#).unwrap();
+//! assert_eq!(config.server.members[0].weight, 10);
+//!
+//! let faults = Config::parse("cfg.toml", "[server]\nprot = \":80\"\ninverse_mode = 9\n").unwrap_err();
+//! assert!(faults.to_string().contains("cfg.toml:2:1"));
+//! assert!(faults.to_string().contains("did you mean \"port\"?"));
+//! ```
+
+mod address;
+mod error;
+mod model;
+mod read;
+mod reader;
+
+pub use address::{Address, AddressError, Listen, Member, WEIGHT_MAX};
+pub use error::{Fault, Faults};
+pub use model::{
+    CacheConfig, CacheStore, Config, LogLevel, MemoryConfig, RedisConfig, Secret, ServerConfig, Timeouts,
+};

@@ -1,0 +1,192 @@
+//! What can be configured. A value of these types has passed every check; nothing later checks it again.
+
+use std::{fmt, path::PathBuf, time::Duration};
+
+use balancers::Algorithm;
+
+use super::{Listen, Member};
+
+/// A whole configuration.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Config {
+    /// `[server]`
+    pub server: ServerConfig,
+    /// `[redis]`
+    pub redis: RedisConfig,
+    /// `[mem]`
+    pub memory: MemoryConfig,
+}
+
+/// `[server]`
+#[derive(Debug, Clone, PartialEq)]
+pub struct ServerConfig {
+    /// `port`: where clients connect.
+    pub listen: Listen,
+    /// `reverse`: true for a reverse proxy before `members`, false for a forward proxy.
+    pub reverse: bool,
+    /// `proxy_pass`: not empty when `reverse`, each address once.
+    pub members: Vec<Member>,
+    /// `balance`, or goproxy's `inverse_mode` / `reverse_mode` by number.
+    pub balance: Algorithm,
+    /// `auth`: nothing passes without a user's password.
+    pub auth: bool,
+    /// `user`: name and password, in the order of the file.
+    pub users: Vec<(String, Secret)>,
+    /// `cache`: absent when false.
+    pub cache: Option<CacheConfig>,
+    /// `log`
+    pub log: LogLevel,
+    /// `log_path`: a folder; absent means standard output.
+    pub log_path: Option<PathBuf>,
+    /// `http_read_timeout`, `http_write_timeout` and their kin.
+    pub timeouts: Timeouts,
+}
+
+/// What is kept of responses, where and for how long.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CacheConfig {
+    /// `cache_type`
+    pub store: CacheStore,
+    /// `cache_timeout`: freshness of a response that states none; absent when 0 or not given.
+    pub default_freshness: Option<Duration>,
+}
+
+/// `cache_type`
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CacheStore {
+    /// In this process.
+    Memory,
+    /// In Redis, shared by many proxies, with memory before it.
+    Redis,
+}
+
+/// `log`: goproxy's 1 and 0.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogLevel {
+    /// 1: what happens to each request as well.
+    Debug,
+    /// 0: start, stop, and what went wrong.
+    Info,
+}
+
+/// Every wait has an end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Timeouts {
+    /// `http_read_timeout`: for a request's head to arrive, and between two pieces of its body.
+    pub read: Duration,
+    /// `http_write_timeout`: between two pieces of a response that the client takes.
+    pub write: Duration,
+    /// `connect_timeout`: for a member to accept a connection.
+    pub connect: Duration,
+    /// `response_timeout`: for a member to begin its answer, and between two pieces of it.
+    pub response: Duration,
+    /// `idle_timeout`: for a kept connection to be used again.
+    pub idle: Duration,
+    /// `drain_timeout`: for requests in flight when the process is told to stop.
+    pub drain: Duration,
+}
+
+/// `[redis]`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RedisConfig {
+    /// `redis_host`: `host:port`.
+    pub host: String,
+    /// `redis_pass`: empty for none.
+    pub password: Secret,
+    /// `max_idle`: connections kept without work.
+    pub max_idle: usize,
+    /// `max_active`: connections at most.
+    pub max_active: usize,
+    /// `idle_timeout`: how long an idle connection is kept.
+    pub idle_timeout: Duration,
+}
+
+/// `[mem]`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MemoryConfig {
+    /// `capacity`: entries at most.
+    pub capacity: u64,
+    /// `max_bytes`: headers and bodies together, at most.
+    pub max_bytes: u64,
+    /// `max_object_bytes`: a larger response passes by without being kept.
+    pub max_object_bytes: u64,
+    /// `cache_replacement_policy`: who leaves when it is full.
+    pub policy: cache::Policy,
+}
+
+impl Default for ServerConfig {
+    fn default() -> Self {
+        ServerConfig {
+            listen: Listen::Tcp(([0u16; 8], 8080).into()),
+            reverse: true,
+            members: Vec::new(),
+            balance: Algorithm::P2c,
+            auth: false,
+            users: Vec::new(),
+            cache: None,
+            log: LogLevel::Info,
+            log_path: None,
+            timeouts: Timeouts::default(),
+        }
+    }
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        Timeouts {
+            read: Duration::from_secs(10),
+            write: Duration::from_secs(10),
+            connect: Duration::from_secs(2),
+            response: Duration::from_secs(60),
+            idle: Duration::from_secs(60),
+            drain: Duration::from_secs(30),
+        }
+    }
+}
+
+impl Default for RedisConfig {
+    fn default() -> Self {
+        RedisConfig {
+            host: "localhost:6379".to_owned(),
+            password: Secret::default(),
+            max_idle: 5,
+            max_active: 10,
+            idle_timeout: Duration::from_secs(10),
+        }
+    }
+}
+
+impl Default for MemoryConfig {
+    fn default() -> Self {
+        MemoryConfig {
+            capacity: 10_000,
+            max_bytes: 256 << 20,
+            max_object_bytes: 8 << 20,
+            policy: cache::Policy::Lru,
+        }
+    }
+}
+
+/// A string that does not show itself in logs or errors.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Secret(String);
+
+impl Secret {
+    /// The secret itself; the one place to look for its uses.
+    #[must_use]
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl From<String> for Secret {
+    fn from(secret: String) -> Self {
+        Secret(secret)
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.0.is_empty() { "\"\"" } else { "\"***\"" })
+    }
+}

@@ -1,0 +1,222 @@
+//! Which key sets what.
+
+use std::{cell::RefCell, collections::HashMap};
+
+use balancers::Algorithm;
+use toml::{Spanned, de::DeTable};
+
+use super::{
+    Config, Listen, Member,
+    error::{Faults, Sink},
+    model::{CacheConfig, CacheStore, LogLevel, MemoryConfig, RedisConfig, ServerConfig, Timeouts},
+    reader::Section,
+};
+
+impl Config {
+    /// Reads `text`, which stands in the file `file`.
+    ///
+    /// # Errors
+    /// Every fault of the file, each with line, column, what was found and what is allowed.
+    pub fn parse(file: &str, text: &str) -> Result<Config, Faults> {
+        let sink = RefCell::new(Sink::new(text));
+        let (document, errors) = DeTable::parse_recoverable(text);
+        for error in errors {
+            let span = error.span().unwrap_or(0..0);
+            sink.borrow_mut().fault(span, format!("not TOML: {}", error.message()), None);
+        }
+        let config = read_root(Section::root(document.get_ref(), &sink));
+        match sink.into_inner().into_faults(file) {
+            None => Ok(config),
+            Some(faults) => Err(faults),
+        }
+    }
+}
+
+fn read_root(mut root: Section<'_, '_>) -> Config {
+    let _ = root.string("title");
+    let server = match root.section("server") {
+        Some(section) => read_server(section),
+        None => {
+            let start = Spanned::new(0..0, ());
+            root.fault(&start, "no [server] section", Some("it needs at least proxy_pass".to_owned()));
+            ServerConfig::default()
+        }
+    };
+    let redis = root.section("redis").map(read_redis).unwrap_or_default();
+    let memory = root.section("mem").map(read_memory).unwrap_or_default();
+    root.finish();
+    Config { server, redis, memory }
+}
+
+fn read_server(mut server: Section<'_, '_>) -> ServerConfig {
+    let default = ServerConfig::default();
+    let listen: Option<Listen> =
+        server.parsed("port", "\":8080\", \"127.0.0.1:8080\", \"[::1]:8080\" or \"unix:/path\"");
+    let reverse = server.boolean("reverse").unwrap_or(default.reverse);
+    let config = ServerConfig {
+        listen: listen.unwrap_or(default.listen),
+        reverse,
+        members: read_members(&mut server, reverse),
+        balance: read_balance(&mut server).unwrap_or(default.balance),
+        auth: server.boolean("auth").unwrap_or(default.auth),
+        users: server
+            .string_map("user")
+            .into_iter()
+            .map(|(k, v)| (k.into_inner(), v.into_inner().into()))
+            .collect(),
+        cache: read_cache(&mut server),
+        log: match server.integer("log", 0..=1) {
+            Some(1) => LogLevel::Debug,
+            _ => LogLevel::Info,
+        },
+        log_path: server
+            .string("log_path")
+            .map(Spanned::into_inner)
+            .filter(|p| !p.is_empty())
+            .map(Into::into),
+        timeouts: read_timeouts(&mut server),
+    };
+    if config.auth && config.users.is_empty() {
+        let place = server.place("auth").unwrap_or(Spanned::new(0..0, ()));
+        let help = "add user = { name = \"password\" }, or set auth = false";
+        server.fault(&place, "auth = true, but there is no user who could pass", Some(help.to_owned()));
+    }
+    server.finish();
+    config
+}
+
+fn read_members(server: &mut Section<'_, '_>, reverse: bool) -> Vec<Member> {
+    let entries = server.strings("proxy_pass");
+    let mut members: Vec<Member> = Vec::new();
+    let mut seen = HashMap::new();
+    for entry in entries.iter().flat_map(Spanned::get_ref) {
+        match entry.get_ref().parse::<Member>() {
+            Err(error) => {
+                let help = "allowed: \"host:port\", \"host:port^weight\", \"[ipv6]:port\", \"unix:/path\"";
+                server.fault(entry, format!("proxy_pass: {error}"), Some(help.to_owned()));
+            }
+            Ok(member) if seen.insert(member.address.clone(), ()).is_some() => {
+                let help = "to give a member more traffic, write its weight: \"host:port^2\"";
+                server.fault(
+                    entry,
+                    format!("proxy_pass: {} stands twice", member.address),
+                    Some(help.to_owned()),
+                );
+            }
+            Ok(member) => members.push(member),
+        }
+    }
+    if entries.as_ref().is_some_and(|entries| entries.get_ref().len() > MEMBERS_MAX) {
+        let place = server.place("proxy_pass").unwrap_or(Spanned::new(0..0, ()));
+        server.fault(
+            &place,
+            format!("proxy_pass has {} members", members.len()),
+            Some(format!("at most {MEMBERS_MAX}")),
+        );
+    }
+    let none = entries.is_none_or(|entries| entries.get_ref().is_empty());
+    if reverse && none {
+        let place = server.place("proxy_pass").unwrap_or(Spanned::new(0..0, ()));
+        let help = "proxy_pass = [\"127.0.0.1:6000\"], or reverse = false for a forward proxy";
+        server.fault(
+            &place,
+            "a reverse proxy needs at least one member in proxy_pass",
+            Some(help.to_owned()),
+        );
+    }
+    members
+}
+
+/// `balance` by name, or goproxy's mode by number under either of its two names; one of the three.
+fn read_balance(server: &mut Section<'_, '_>) -> Option<Algorithm> {
+    let names: Vec<String> = Algorithm::ALL.iter().map(ToString::to_string).collect();
+    let by_name: Option<Algorithm> = server.parsed("balance", &names.join(", "));
+    let inverse = server.integer("inverse_mode", 0..=5);
+    let reverse = server.integer("reverse_mode", 0..=5);
+    let given: Vec<_> =
+        ["balance", "inverse_mode", "reverse_mode"].into_iter().filter_map(|k| server.place(k)).collect();
+    if given.len() > 1 {
+        let help = "keep one of balance, inverse_mode and reverse_mode";
+        server.fault(&given[1], "the balancing algorithm is given twice", Some(help.to_owned()));
+    }
+    by_name.or_else(|| inverse.or(reverse).and_then(goproxy_mode))
+}
+
+fn goproxy_mode(mode: i64) -> Option<Algorithm> {
+    Some(match mode {
+        0 => Algorithm::Random,
+        1 => Algorithm::RoundRobin,
+        2 => Algorithm::P2c,
+        3 => Algorithm::Ring,
+        4 => Algorithm::BoundedRing,
+        5 => Algorithm::LeastLoad,
+        _ => return None,
+    })
+}
+
+fn read_cache(server: &mut Section<'_, '_>) -> Option<CacheConfig> {
+    let wanted = server.boolean("cache").unwrap_or(false);
+    let freshness = server.seconds("cache_timeout", 0..=31_536_000).filter(|freshness| !freshness.is_zero());
+    let store = match server.string("cache_type") {
+        None => CacheStore::Memory,
+        Some(name) => match name.get_ref().to_ascii_lowercase().as_str() {
+            "memory" => CacheStore::Memory,
+            "redis" => CacheStore::Redis,
+            other => {
+                let message = format!("cache_type: unknown store \"{other}\"");
+                server.fault(&name, message, Some("allowed: \"memory\", \"redis\"".to_owned()));
+                CacheStore::Memory
+            }
+        },
+    };
+    wanted.then_some(CacheConfig { store, default_freshness: freshness })
+}
+
+fn read_timeouts(server: &mut Section<'_, '_>) -> Timeouts {
+    let default = Timeouts::default();
+    Timeouts {
+        read: server.seconds("http_read_timeout", SECONDS).unwrap_or(default.read),
+        write: server.seconds("http_write_timeout", SECONDS).unwrap_or(default.write),
+        connect: server.seconds("connect_timeout", SECONDS).unwrap_or(default.connect),
+        response: server.seconds("response_timeout", SECONDS).unwrap_or(default.response),
+        idle: server.seconds("idle_timeout", SECONDS).unwrap_or(default.idle),
+        drain: server.seconds("drain_timeout", SECONDS).unwrap_or(default.drain),
+    }
+}
+
+fn read_redis(mut redis: Section<'_, '_>) -> RedisConfig {
+    let default = RedisConfig::default();
+    let config = RedisConfig {
+        host: redis.string("redis_host").map_or(default.host, Spanned::into_inner),
+        password: redis.string("redis_pass").map(Spanned::into_inner).unwrap_or_default().into(),
+        max_idle: redis.integer("max_idle", 0..=10_000).map_or(default.max_idle, to_usize),
+        max_active: redis.integer("max_active", 1..=10_000).map_or(default.max_active, to_usize),
+        idle_timeout: redis.seconds("idle_timeout", SECONDS).unwrap_or(default.idle_timeout),
+    };
+    redis.finish();
+    config
+}
+
+fn read_memory(mut memory: Section<'_, '_>) -> MemoryConfig {
+    let default = MemoryConfig::default();
+    let policies: Vec<String> = cache::Policy::ALL.iter().map(ToString::to_string).collect();
+    let config = MemoryConfig {
+        capacity: memory.integer("capacity", 1..=1_000_000_000).map_or(default.capacity, i64::unsigned_abs),
+        max_bytes: memory.integer("max_bytes", 1..=BYTES_MAX).map_or(default.max_bytes, i64::unsigned_abs),
+        max_object_bytes: memory
+            .integer("max_object_bytes", 1..=BYTES_MAX)
+            .map_or(default.max_object_bytes, i64::unsigned_abs),
+        policy: memory.parsed("cache_replacement_policy", &policies.join(", ")).unwrap_or(default.policy),
+    };
+    memory.finish();
+    config
+}
+
+fn to_usize(number: i64) -> usize {
+    usize::try_from(number).unwrap_or(usize::MAX)
+}
+
+/// No wait is endless, and none is longer than a day.
+const SECONDS: std::ops::RangeInclusive<i64> = 1..=86_400;
+const BYTES_MAX: i64 = 1 << 50;
+const MEMBERS_MAX: usize = 10_000;

@@ -1,0 +1,159 @@
+//! The body of a message on its way through: never gathered whole, whatever its source.
+
+use std::{
+    fmt, io,
+    pin::Pin,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use http_body::{Body as HttpBody, Frame, SizeHint};
+use http_body_util::combinators::UnsyncBoxBody;
+use hyper::body::Incoming;
+
+use crate::upstream::ResponseBody;
+
+/// A body from one of the places bodies come from.
+#[derive(Debug, Default)]
+pub enum Body {
+    /// No bytes.
+    #[default]
+    Empty,
+    /// All bytes at hand, handed out once.
+    Full(Bytes),
+    /// Arriving from a client.
+    Client(Incoming),
+    /// Arriving from a member.
+    Member(Member),
+    /// Anything else.
+    Boxed(UnsyncBoxBody<Bytes, BodyError>),
+}
+
+/// The body of a member's answer; its lease ends with it.
+#[derive(Debug)]
+pub struct Member(pub(crate) ResponseBody);
+
+impl Body {
+    /// Any other body.
+    pub fn boxed<B>(body: B) -> Self
+    where
+        B: HttpBody<Data = Bytes, Error = BodyError> + Send + 'static,
+    {
+        Body::Boxed(UnsyncBoxBody::new(body))
+    }
+
+    /// There is nothing in it and nothing will come.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.is_end_stream()
+    }
+}
+
+impl From<Bytes> for Body {
+    fn from(bytes: Bytes) -> Self {
+        if bytes.is_empty() { Body::Empty } else { Body::Full(bytes) }
+    }
+}
+
+impl From<String> for Body {
+    fn from(text: String) -> Self {
+        Bytes::from(text).into()
+    }
+}
+
+impl From<&'static str> for Body {
+    fn from(text: &'static str) -> Self {
+        Bytes::from_static(text.as_bytes()).into()
+    }
+}
+
+impl HttpBody for Body {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        match self.get_mut() {
+            Body::Empty => Poll::Ready(None),
+            full @ Body::Full(_) => match std::mem::take(full) {
+                Body::Full(bytes) => Poll::Ready(Some(Ok(Frame::data(bytes)))),
+                _ => Poll::Ready(None),
+            },
+            Body::Client(body) => {
+                Pin::new(body).poll_frame(cx).map(|frame| frame.map(|frame| frame.map_err(BodyError::Client)))
+            }
+            Body::Member(body) => Pin::new(&mut body.0).poll_frame(cx),
+            Body::Boxed(body) => Pin::new(body).poll_frame(cx),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Body::Empty => true,
+            Body::Full(_) => false,
+            Body::Client(body) => body.is_end_stream(),
+            Body::Member(body) => body.0.is_end_stream(),
+            Body::Boxed(body) => body.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Body::Empty => SizeHint::with_exact(0),
+            Body::Full(bytes) => SizeHint::with_exact(bytes.len() as u64),
+            Body::Client(body) => body.size_hint(),
+            Body::Member(body) => body.0.size_hint(),
+            Body::Boxed(body) => body.size_hint(),
+        }
+    }
+}
+
+/// Why a body broke off.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum BodyError {
+    /// The client went away, or sent what is not HTTP.
+    Client(hyper::Error),
+    /// More or fewer bytes came than were announced.
+    LengthBroken,
+    /// The member sent what is not HTTP, or stopped in the middle.
+    Member(Box<dyn std::error::Error + Send + Sync>),
+    /// The member sent nothing for so long.
+    MemberSilent(Duration),
+    /// The connection to the member was lost.
+    Io(io::Error),
+}
+
+impl BodyError {
+    pub(crate) fn member(error: impl std::error::Error + Send + Sync + 'static) -> Self {
+        BodyError::Member(Box::new(error))
+    }
+}
+
+impl fmt::Display for BodyError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            BodyError::Client(error) => write!(f, "request body: {error}"),
+            BodyError::LengthBroken => f.write_str("request body: not as many bytes as announced"),
+            BodyError::Member(error) => write!(f, "response body: {error}"),
+            BodyError::MemberSilent(time) => {
+                write!(f, "response body: nothing came for {} ms", time.as_millis())
+            }
+            BodyError::Io(error) => write!(f, "response body: {error}"),
+        }
+    }
+}
+
+impl std::error::Error for BodyError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            BodyError::Client(error) => Some(error),
+            BodyError::Io(error) => Some(error),
+            BodyError::Member(error) => Some(&**error),
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,346 @@
+//! One connection to a member: one exchange at a time, and the body that arrives.
+
+use std::{
+    fmt,
+    future::{Future, poll_fn},
+    io,
+    pin::{Pin, pin},
+    task::{Context, Poll, Waker, ready},
+    time::Duration,
+};
+
+use bytes::{Bytes, BytesMut};
+use http::StatusCode;
+use http_body::{Frame, SizeHint};
+use tokio::{
+    io::{AsyncRead as _, AsyncReadExt as _, ReadBuf},
+    time::{Instant, Sleep},
+};
+
+use super::{
+    chunked::{Chunked, Decoded},
+    request::RequestHead,
+    response::{self, Framing, ResponseError, ResponseHead},
+    upload::{Upload, UploadError},
+};
+use crate::{
+    body::{Body, BodyError},
+    upstream::{connect::Stream, settlement::Settlement},
+};
+
+/// An open connection to a member.
+#[derive(Debug)]
+pub(crate) struct Connection {
+    stream: Stream,
+    /// Bytes that arrived and were not yet understood.
+    read: BytesMut,
+}
+
+impl Connection {
+    pub(crate) fn new(stream: Stream) -> Self {
+        Connection { stream, read: BytesMut::new() }
+    }
+
+    /// Open, and silent as it must be between two exchanges. Costs no system call while nothing has happened.
+    pub(crate) fn is_usable(&mut self) -> bool {
+        let mut byte = [0; 1];
+        let mut probe = ReadBuf::new(&mut byte);
+        let mut cx = Context::from_waker(Waker::noop());
+        self.read.is_empty() && Pin::new(&mut self.stream).poll_read(&mut cx, &mut probe).is_pending()
+    }
+
+    /// Sends a request and waits for the head of its answer, which may come before all of the body is sent.
+    pub(crate) async fn exchange(
+        mut self,
+        head: RequestHead<'_>,
+        body: Body,
+        idle_timeout: Duration,
+    ) -> Result<(ResponseHead, ResponseBody), (ExchangeError, Option<Body>)> {
+        let mut upload = Upload::new(head, body);
+        let mut interim = 0;
+        let answer = poll_fn(|cx| self.poll_head(&mut upload, &head, &mut interim, cx));
+        match answer.await {
+            Ok(answer) => {
+                let body = ResponseBody::new(self, upload, &answer, idle_timeout);
+                Ok((answer, body))
+            }
+            Err(error) => Err((error, upload.into_untouched_body())),
+        }
+    }
+
+    /// The stream and what was read beyond the head, after a switch of protocols.
+    pub(crate) fn into_parts(self) -> (Stream, Bytes) {
+        (self.stream, self.read.freeze())
+    }
+
+    fn poll_head(
+        &mut self,
+        upload: &mut Upload,
+        request: &RequestHead<'_>,
+        interim: &mut usize,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<ResponseHead, ExchangeError>> {
+        let mut write_error = None;
+        if let Poll::Ready(Err(error)) = upload.poll(&mut self.stream, cx) {
+            match error {
+                UploadError::Client(error) => return Poll::Ready(Err(ExchangeError::Client(error))),
+                UploadError::Member(error) => write_error = Some(error),
+            }
+        }
+        loop {
+            if let Some(head) = response::parse(&mut self.read, request.method)? {
+                if !head.status.is_informational() {
+                    return Poll::Ready(Ok(head));
+                }
+                if head.status == StatusCode::SWITCHING_PROTOCOLS {
+                    let asked = request.upgrade.is_some();
+                    return Poll::Ready(if asked {
+                        Ok(head)
+                    } else {
+                        Err(ResponseError::UnaskedUpgrade.into())
+                    });
+                }
+                *interim += 1;
+                if *interim > INTERIM_MAX {
+                    return Poll::Ready(Err(ResponseError::TooManyInterim.into()));
+                }
+                continue;
+            }
+            let silent = self.read.is_empty();
+            match ready!(self.poll_fill(READ_HEAD, cx)) {
+                Ok(0) if silent => return Poll::Ready(Err(ExchangeError::Closed(write_error))),
+                Ok(0) => return Poll::Ready(Err(ResponseError::Truncated.into())),
+                Ok(_) => {}
+                Err(error) if silent => return Poll::Ready(Err(ExchangeError::Closed(Some(error)))),
+                Err(_) => return Poll::Ready(Err(ResponseError::Truncated.into())),
+            }
+        }
+    }
+
+    /// Reads once; 0 at the end of the stream.
+    fn poll_fill(&mut self, room: usize, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        self.read.reserve(room);
+        pin!(self.stream.read_buf(&mut self.read)).poll(cx)
+    }
+}
+
+/// Why there is no answer.
+#[derive(Debug)]
+pub(crate) enum ExchangeError {
+    /// The client's body failed.
+    Client(BodyError),
+    /// The member closed without a byte of an answer.
+    Closed(Option<io::Error>),
+    /// The member answered something that cannot be used.
+    Response(ResponseError),
+}
+
+impl From<ResponseError> for ExchangeError {
+    fn from(error: ResponseError) -> Self {
+        ExchangeError::Response(error)
+    }
+}
+
+impl fmt::Display for ExchangeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ExchangeError::Client(error) => error.fmt(f),
+            ExchangeError::Closed(None) => f.write_str("connection closed without an answer"),
+            ExchangeError::Closed(Some(error)) => write!(f, "connection lost without an answer: {error}"),
+            ExchangeError::Response(error) => error.fmt(f),
+        }
+    }
+}
+
+/// A response body as it arrives. Reads only when asked: back-pressure is the socket's own.
+///
+/// When it ends, is dropped or fails, the [`Settlement`] learns of it: the connection goes back if it is clean, the
+/// member's lease ends.
+#[derive(Debug)]
+pub(crate) struct ResponseBody {
+    connection: Option<Connection>,
+    /// Present while the answer arrives before the request has left.
+    upload: Option<Box<Upload>>,
+    decoder: Decoder,
+    keep_alive: bool,
+    settlement: Option<Settlement>,
+    silence: Silence,
+}
+
+#[derive(Debug)]
+enum Decoder {
+    Length(u64),
+    Chunked(Chunked),
+    UntilClose,
+    Done,
+}
+
+impl ResponseBody {
+    fn new(connection: Connection, upload: Upload, head: &ResponseHead, idle_timeout: Duration) -> Self {
+        let decoder = match head.framing {
+            Framing::Length(0) => Decoder::Done,
+            Framing::Length(length) => Decoder::Length(length),
+            Framing::Chunked => Decoder::Chunked(Chunked::new()),
+            Framing::UntilClose => Decoder::UntilClose,
+        };
+        ResponseBody {
+            connection: Some(connection),
+            upload: (!upload.is_finished()).then(|| Box::new(upload)),
+            decoder,
+            keep_alive: head.keep_alive,
+            settlement: None,
+            silence: Silence { timeout: idle_timeout, timer: None },
+        }
+    }
+
+    /// Who learns when this body has ended. A body that is empty ends here.
+    pub(crate) fn settle_with(mut self, settlement: Settlement) -> Self {
+        self.settlement = Some(settlement);
+        if matches!(self.decoder, Decoder::Done) {
+            self.settle(true);
+        }
+        self
+    }
+
+    #[expect(dead_code, reason = "tunnels take it")]
+    /// The connection, for a tunnel, after a switch of protocols; and the settlement, for as long as it lasts.
+    pub(crate) fn into_tunnel(mut self) -> Option<(Stream, Bytes, Option<Settlement>)> {
+        let (stream, early) = self.connection.take()?.into_parts();
+        Some((stream, early, self.settlement.take()))
+    }
+
+    fn settle(&mut self, ok: bool) {
+        let connection = self.connection.take();
+        if let Some(settlement) = self.settlement.take() {
+            let clean = ok && self.keep_alive && self.upload.is_none();
+            let clean = clean && matches!(self.decoder, Decoder::Done);
+            settlement.finish(connection.filter(|connection| clean && connection.read.is_empty()), ok);
+        }
+    }
+
+    fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Frame<Bytes>>, BodyError>> {
+        loop {
+            let Some(connection) = &mut self.connection else { return Poll::Ready(Ok(None)) };
+            if let Some(upload) = &mut self.upload {
+                match upload.poll(&mut connection.stream, cx) {
+                    Poll::Ready(Ok(())) => self.upload = None,
+                    Poll::Ready(Err(UploadError::Client(error))) => return Poll::Ready(Err(error)),
+                    // The member takes no more, but its answer may still be read.
+                    Poll::Ready(Err(UploadError::Member(_))) | Poll::Pending => {}
+                }
+            }
+            match self.decoder.decode(&mut connection.read).map_err(BodyError::member)? {
+                Decoded::Data(data) => return Poll::Ready(Ok(Some(Frame::data(data)))),
+                Decoded::End(trailers) => {
+                    self.decoder = Decoder::Done;
+                    return Poll::Ready(Ok(trailers.map(Frame::trailers)));
+                }
+                Decoded::NeedMore => {}
+            }
+            let room = self.decoder.room();
+            match ready!(connection.poll_fill(room, cx)) {
+                Ok(0) if matches!(self.decoder, Decoder::UntilClose) => self.decoder = Decoder::Done,
+                Ok(0) => return Poll::Ready(Err(BodyError::member(ResponseError::Truncated))),
+                Ok(_) => {}
+                Err(error) => return Poll::Ready(Err(BodyError::Io(error))),
+            }
+        }
+    }
+}
+
+impl http_body::Body for ResponseBody {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let this = &mut *self;
+        match this.poll_piece(cx) {
+            Poll::Pending => {
+                ready!(this.silence.poll(cx));
+                this.settle(false);
+                Poll::Ready(Some(Err(BodyError::MemberSilent(this.silence.timeout))))
+            }
+            Poll::Ready(Ok(frame)) => {
+                this.silence.timer = None;
+                if frame.is_none() || matches!(this.decoder, Decoder::Done) {
+                    this.settle(true);
+                }
+                Poll::Ready(frame.map(Ok))
+            }
+            Poll::Ready(Err(error)) => {
+                this.settle(matches!(error, BodyError::Client(_)));
+                Poll::Ready(Some(Err(error)))
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        matches!(self.decoder, Decoder::Done)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self.decoder {
+            Decoder::Length(left) => SizeHint::with_exact(left),
+            Decoder::Done => SizeHint::with_exact(0),
+            _ => SizeHint::default(),
+        }
+    }
+}
+
+impl Drop for ResponseBody {
+    fn drop(&mut self) {
+        // A client that leaves early is no fault of the member.
+        self.settle(true);
+    }
+}
+
+impl Decoder {
+    fn decode(&mut self, buffer: &mut BytesMut) -> Result<Decoded, ResponseError> {
+        match self {
+            Decoder::Done => Ok(Decoded::End(None)),
+            Decoder::Chunked(chunked) => Ok(chunked.decode(buffer)?),
+            Decoder::Length(_) | Decoder::UntilClose if buffer.is_empty() => Ok(Decoded::NeedMore),
+            Decoder::UntilClose => Ok(Decoded::Data(buffer.split().freeze())),
+            Decoder::Length(left) => {
+                let length = usize::try_from(*left).unwrap_or(usize::MAX).min(buffer.len());
+                *left -= length as u64;
+                if *left == 0 {
+                    *self = Decoder::Done;
+                }
+                Ok(Decoded::Data(buffer.split_to(length).freeze()))
+            }
+        }
+    }
+
+    /// How much to make room for before a read.
+    fn room(&self) -> usize {
+        match self {
+            Decoder::Length(left) => usize::try_from(*left).unwrap_or(usize::MAX).min(READ_BODY),
+            _ => READ_BODY,
+        }
+    }
+}
+
+/// Notices when nothing has come for too long; costs nothing while bytes flow.
+#[derive(Debug)]
+struct Silence {
+    timeout: Duration,
+    timer: Option<Pin<Box<Sleep>>>,
+}
+
+impl Silence {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let timeout = self.timeout;
+        let timer =
+            self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(Instant::now() + timeout)));
+        timer.as_mut().poll(cx)
+    }
+}
+
+/// Interim responses a member may send before the final one.
+const INTERIM_MAX: usize = 16;
+const READ_HEAD: usize = 8 << 10;
+const READ_BODY: usize = 64 << 10;

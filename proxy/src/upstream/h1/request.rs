@@ -1,0 +1,130 @@
+//! A request head written for a member.
+//!
+//! The framing is always our own: `Content-Length` and `Transfer-Encoding` of the client are never copied, so what
+//! the member sees is what we decided on, whatever the client wrote.
+
+use std::fmt::Write;
+
+use bytes::{BufMut, BytesMut};
+use http::{HeaderMap, Method, header, uri::PathAndQuery};
+
+/// What goes into a request's head, by reference: a retry writes it again.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct RequestHead<'r> {
+    pub(crate) method: &'r Method,
+    pub(crate) target: &'r PathAndQuery,
+    /// Without hop-by-hop fields.
+    pub(crate) headers: &'r HeaderMap,
+    /// The protocol the client wants to switch to, if any.
+    pub(crate) upgrade: Option<&'r http::HeaderValue>,
+}
+
+/// How the body is sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Sending {
+    /// No body, and no field that speaks of one.
+    Nothing,
+    /// So many bytes.
+    Length(u64),
+    /// Length unknown beforehand.
+    Chunked,
+}
+
+impl RequestHead<'_> {
+    pub(crate) fn write(&self, sending: Sending, out: &mut BytesMut) {
+        let target = if self.target.as_str().is_empty() { "/" } else { self.target.as_str() };
+        out.reserve(256 + target.len() + self.headers.len() * 48);
+        out.put_slice(self.method.as_str().as_bytes());
+        out.put_u8(b' ');
+        out.put_slice(target.as_bytes());
+        out.put_slice(b" HTTP/1.1\r\n");
+        for (name, value) in self.headers {
+            if name == header::CONTENT_LENGTH || name == header::TRANSFER_ENCODING {
+                continue;
+            }
+            field(out, name.as_str(), value.as_bytes());
+        }
+        if let Some(protocol) = self.upgrade {
+            field(out, "connection", b"upgrade");
+            field(out, "upgrade", protocol.as_bytes());
+        }
+        match sending {
+            // A method that usually has a body says that this one is empty (RFC 9110 §8.6).
+            Sending::Nothing if matches!(*self.method, Method::POST | Method::PUT | Method::PATCH) => {
+                field(out, "content-length", b"0");
+            }
+            Sending::Nothing => {}
+            Sending::Length(length) => field(out, "content-length", length.to_string().as_bytes()),
+            Sending::Chunked => field(out, "transfer-encoding", b"chunked"),
+        }
+        out.put_slice(b"\r\n");
+    }
+}
+
+/// A piece of a body in the chunked coding.
+pub(crate) fn write_chunk(data: &[u8], out: &mut BytesMut) {
+    out.reserve(data.len() + 24);
+    // Writing to a BytesMut with room reserved cannot fail.
+    let _ = write!(out, "{:x}\r\n", data.len());
+    out.put_slice(data);
+    out.put_slice(b"\r\n");
+}
+
+/// The end of a body in the chunked coding, with trailer fields if there are any.
+pub(crate) fn write_last_chunk(trailers: Option<&HeaderMap>, out: &mut BytesMut) {
+    out.put_slice(b"0\r\n");
+    for (name, value) in trailers.into_iter().flatten() {
+        field(out, name.as_str(), value.as_bytes());
+    }
+    out.put_slice(b"\r\n");
+}
+
+fn field(out: &mut BytesMut, name: &str, value: &[u8]) {
+    out.put_slice(name.as_bytes());
+    out.put_slice(b": ");
+    out.put_slice(value);
+    out.put_slice(b"\r\n");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http::HeaderValue;
+
+    fn written(method: &Method, sending: Sending, upgrade: Option<&HeaderValue>) -> String {
+        let mut headers = HeaderMap::new();
+        headers.insert("host", HeaderValue::from_static("a.test"));
+        headers.insert("content-length", HeaderValue::from_static("99"));
+        headers.insert("transfer-encoding", HeaderValue::from_static("gzip, chunked"));
+        let mut out = BytesMut::new();
+        let target = PathAndQuery::from_static("/x?y");
+        RequestHead { method, target: &target, headers: &headers, upgrade }.write(sending, &mut out);
+        String::from_utf8(out.to_vec()).unwrap()
+    }
+
+    #[test]
+    fn framing_is_always_our_own() {
+        let get = written(&Method::GET, Sending::Nothing, None);
+        assert_eq!(get, "GET /x?y HTTP/1.1\r\nhost: a.test\r\n\r\n");
+        let put = written(&Method::PUT, Sending::Length(7), None);
+        assert_eq!(put, "PUT /x?y HTTP/1.1\r\nhost: a.test\r\ncontent-length: 7\r\n\r\n");
+        let chunked = written(&Method::POST, Sending::Chunked, None);
+        assert_eq!(chunked, "POST /x?y HTTP/1.1\r\nhost: a.test\r\ntransfer-encoding: chunked\r\n\r\n");
+        assert!(written(&Method::POST, Sending::Nothing, None).ends_with("content-length: 0\r\n\r\n"));
+    }
+
+    #[test]
+    fn an_upgrade_is_asked_for_by_us() {
+        let websocket = HeaderValue::from_static("websocket");
+        let head = written(&Method::GET, Sending::Nothing, Some(&websocket));
+        assert!(head.ends_with("connection: upgrade\r\nupgrade: websocket\r\n\r\n"));
+    }
+
+    #[test]
+    fn chunks() {
+        let mut out = BytesMut::new();
+        write_chunk(b"hello, world....", &mut out);
+        write_last_chunk(None, &mut out);
+        assert_eq!(&out[..], b"10\r\nhello, world....\r\n0\r\n\r\n");
+    }
+}

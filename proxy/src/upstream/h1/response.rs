@@ -1,0 +1,253 @@
+//! A response head from a member, read strictly (RFC 9112 §4–6).
+//!
+//! The member may be hostile or broken. What it sends decides where its answer ends and the next one on the same
+//! connection begins, so a head whose framing could be read in two ways is an error (the client gets 502), and
+//! nothing of it is forwarded or cached.
+
+use std::fmt;
+
+use bytes::{Buf, BytesMut};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
+
+use super::chunked::ChunkedError;
+
+/// A head that has passed every check.
+#[derive(Debug)]
+pub(crate) struct ResponseHead {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+    pub(crate) framing: Framing,
+    /// The connection may serve another request after this body.
+    pub(crate) keep_alive: bool,
+}
+
+/// Where the body ends (RFC 9112 §6.3).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Framing {
+    /// After so many bytes.
+    Length(u64),
+    /// After the last chunk.
+    Chunked,
+    /// When the member closes.
+    UntilClose,
+}
+
+/// Parses the head at the front of `buffer` and removes it, or says that more bytes are needed.
+pub(crate) fn parse(buffer: &mut BytesMut, request: &Method) -> Result<Option<ResponseHead>, ResponseError> {
+    let mut fields = [httparse::EMPTY_HEADER; FIELDS_MAX];
+    let mut response = httparse::Response::new(&mut fields);
+    let length = match response.parse(buffer) {
+        Ok(httparse::Status::Complete(length)) => length,
+        Ok(httparse::Status::Partial) if buffer.len() >= HEAD_MAX => return Err(ResponseError::HeadTooLong),
+        Ok(httparse::Status::Partial) => return Ok(None),
+        Err(httparse::Error::TooManyHeaders) => return Err(ResponseError::TooManyFields),
+        Err(_) => return Err(ResponseError::Malformed),
+    };
+    if length > HEAD_MAX {
+        return Err(ResponseError::HeadTooLong);
+    }
+    if !lines_end_in_crlf(&buffer[..length]) {
+        return Err(ResponseError::BareLf);
+    }
+    let status =
+        response.code.and_then(|code| StatusCode::from_u16(code).ok()).ok_or(ResponseError::Malformed)?;
+    let is_http_11 = response.version == Some(1);
+    let mut headers = HeaderMap::with_capacity(response.headers.len() + FIELDS_ADDED_LATER);
+    for field in response.headers.iter() {
+        let name = HeaderName::from_bytes(field.name.as_bytes()).map_err(|_| ResponseError::Malformed)?;
+        let value = HeaderValue::from_bytes(field.value).map_err(|_| ResponseError::Malformed)?;
+        headers.append(name, value);
+    }
+    buffer.advance(length);
+    let framing = framing(status, &headers, request, is_http_11)?;
+    let keep_alive = framing != Framing::UntilClose && stays_open(&headers, is_http_11);
+    Ok(Some(ResponseHead { status, headers, framing, keep_alive }))
+}
+
+fn framing(
+    status: StatusCode,
+    headers: &HeaderMap,
+    request: &Method,
+    is_http_11: bool,
+) -> Result<Framing, ResponseError> {
+    let length = content_length(headers)?;
+    let chunked = is_chunked(headers)?;
+    if chunked && (length.is_some() || !is_http_11) {
+        return Err(ResponseError::AmbiguousLength);
+    }
+    let bodiless = request == Method::HEAD
+        || status.is_informational()
+        || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
+    if bodiless {
+        return Ok(Framing::Length(0));
+    }
+    Ok(match length {
+        _ if chunked => Framing::Chunked,
+        Some(length) => Framing::Length(length),
+        None => Framing::UntilClose,
+    })
+}
+
+/// One number, or the same number several times (RFC 9110 §8.6).
+fn content_length(headers: &HeaderMap) -> Result<Option<u64>, ResponseError> {
+    let mut found = None;
+    for value in headers.get_all(header::CONTENT_LENGTH) {
+        let text = value.to_str().map_err(|_| ResponseError::BadLength)?;
+        for number in text.split(',') {
+            let number = number.trim_matches([' ', '\t']);
+            let digits = !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit());
+            let number = if digits { number.parse::<u64>().ok() } else { None };
+            let number =
+                number.filter(|&number| number <= i64::MAX as u64).ok_or(ResponseError::BadLength)?;
+            if found.is_some_and(|other| other != number) {
+                return Err(ResponseError::AmbiguousLength);
+            }
+            found = Some(number);
+        }
+    }
+    Ok(found)
+}
+
+/// `Transfer-Encoding` is absent or exactly `chunked`; we offer no other coding.
+fn is_chunked(headers: &HeaderMap) -> Result<bool, ResponseError> {
+    let mut values = headers.get_all(header::TRANSFER_ENCODING).iter();
+    match (values.next(), values.next()) {
+        (None, _) => Ok(false),
+        (Some(only), None) if only.as_bytes().trim_ascii().eq_ignore_ascii_case(b"chunked") => Ok(true),
+        _ => Err(ResponseError::UnknownCoding),
+    }
+}
+
+fn stays_open(headers: &HeaderMap, is_http_11: bool) -> bool {
+    let has = |option: &str| {
+        let values = headers.get_all(header::CONNECTION).iter().filter_map(|value| value.to_str().ok());
+        values.flat_map(|value| value.split(',')).any(|found| found.trim().eq_ignore_ascii_case(option))
+    };
+    if is_http_11 { !has("close") } else { has("keep-alive") && !has("close") }
+}
+
+/// httparse takes a lone LF for a line end; another party may not.
+pub(crate) fn lines_end_in_crlf(head: &[u8]) -> bool {
+    memchr::memchr_iter(b'\n', head).all(|at| at > 0 && head[at - 1] == b'\r')
+}
+
+/// Why a member's answer cannot be used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ResponseError {
+    Malformed,
+    BareLf,
+    HeadTooLong,
+    TooManyFields,
+    BadLength,
+    AmbiguousLength,
+    UnknownCoding,
+    TooManyInterim,
+    UnaskedUpgrade,
+    Chunked(ChunkedError),
+    Truncated,
+}
+
+impl fmt::Display for ResponseError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            ResponseError::Malformed => "malformed response head",
+            ResponseError::BareLf => "line of the response head that does not end in CRLF",
+            ResponseError::HeadTooLong => "response head of more than 65536 bytes",
+            ResponseError::TooManyFields => "response head of more than 128 fields",
+            ResponseError::BadLength => "content-length that is not a number",
+            ResponseError::AmbiguousLength => "response whose length is stated in two ways",
+            ResponseError::UnknownCoding => "transfer-encoding other than chunked",
+            ResponseError::TooManyInterim => "more than 16 interim responses",
+            ResponseError::UnaskedUpgrade => "switch of protocols that nobody asked for",
+            ResponseError::Chunked(error) => return error.fmt(f),
+            ResponseError::Truncated => "response that ends too early",
+        })
+    }
+}
+
+impl std::error::Error for ResponseError {}
+
+impl From<ChunkedError> for ResponseError {
+    fn from(error: ChunkedError) -> Self {
+        ResponseError::Chunked(error)
+    }
+}
+
+const HEAD_MAX: usize = 65_536;
+const FIELDS_MAX: usize = 128;
+/// Via, Age, Cache-Status and their kin: room for them saves the map from growing.
+const FIELDS_ADDED_LATER: usize = 4;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn parse_text(text: &str, method: &Method) -> Result<Option<ResponseHead>, ResponseError> {
+        parse(&mut BytesMut::from(text), method)
+    }
+
+    fn framing_of(text: &str) -> Result<Framing, ResponseError> {
+        parse_text(text, &Method::GET).map(|head| head.expect("a whole head").framing)
+    }
+
+    #[test]
+    fn framing_follows_rfc_9112_6_3() {
+        let ok = "HTTP/1.1 200 OK\r\n";
+        assert_eq!(framing_of(&format!("{ok}content-length: 5\r\n\r\n")), Ok(Framing::Length(5)));
+        assert_eq!(framing_of(&format!("{ok}content-length: 5, 5\r\n\r\n")), Ok(Framing::Length(5)));
+        assert_eq!(framing_of(&format!("{ok}transfer-encoding: Chunked\r\n\r\n")), Ok(Framing::Chunked));
+        assert_eq!(framing_of(&format!("{ok}\r\n")), Ok(Framing::UntilClose));
+        assert_eq!(framing_of("HTTP/1.1 304 X\r\ncontent-length: 5\r\n\r\n"), Ok(Framing::Length(0)));
+        let head = parse_text(&format!("{ok}content-length: 5\r\n\r\n"), &Method::HEAD).unwrap().unwrap();
+        assert_eq!((head.framing, head.keep_alive), (Framing::Length(0), true));
+    }
+
+    #[test]
+    fn refuses_what_can_be_read_in_two_ways() {
+        use ResponseError::*;
+        for (fields, error) in [
+            ("content-length: 5\r\ncontent-length: 6\r\n", AmbiguousLength),
+            ("content-length: 5\r\ntransfer-encoding: chunked\r\n", AmbiguousLength),
+            ("content-length: -1\r\n", BadLength),
+            ("content-length: +1\r\n", BadLength),
+            ("content-length: 9223372036854775808\r\n", BadLength),
+            ("content-length: \r\n", BadLength),
+            ("transfer-encoding: gzip, chunked\r\n", UnknownCoding),
+            ("transfer-encoding: chunked\r\ntransfer-encoding: chunked\r\n", UnknownCoding),
+            ("x: 1\n", BareLf),
+            ("x : 1\r\n", Malformed),
+            ("x: 1\r\n folded\r\n", Malformed),
+            ("x: a\0b\r\n", Malformed),
+        ] {
+            let text = format!("HTTP/1.1 200 OK\r\n{fields}\r\n");
+            assert_eq!(framing_of(&text), Err(error), "{fields:?}");
+        }
+        assert_eq!(framing_of("HTTP/1.0 200 OK\r\ntransfer-encoding: chunked\r\n\r\n"), Err(AmbiguousLength));
+    }
+
+    #[test]
+    fn keeps_connections_as_both_versions_say() {
+        let keep = |text: &str| parse_text(text, &Method::GET).unwrap().unwrap().keep_alive;
+        assert!(keep("HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n"));
+        assert!(!keep("HTTP/1.1 200 OK\r\ncontent-length: 0\r\nConnection: x, Close\r\n\r\n"));
+        assert!(!keep("HTTP/1.0 200 OK\r\ncontent-length: 0\r\n\r\n"));
+        assert!(keep("HTTP/1.0 200 OK\r\ncontent-length: 0\r\nConnection: keep-alive\r\n\r\n"));
+        assert!(!keep("HTTP/1.1 200 OK\r\n\r\n"));
+    }
+
+    #[test]
+    fn limits_the_head() {
+        let long = format!("HTTP/1.1 200 OK\r\nx: {}", "a".repeat(HEAD_MAX));
+        assert!(matches!(parse_text(&long, &Method::GET), Err(ResponseError::HeadTooLong)));
+        let many = format!("HTTP/1.1 200 OK\r\n{}\r\n", "x: 1\r\n".repeat(FIELDS_MAX + 1));
+        assert!(matches!(parse_text(&many, &Method::GET), Err(ResponseError::TooManyFields)));
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_make_it_panic(wire in prop::collection::vec(any::<u8>(), 0..300)) {
+            let _ = parse(&mut BytesMut::from(&wire[..]), &Method::GET);
+        }
+    }
+}

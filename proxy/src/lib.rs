@@ -1,7 +1,35 @@
-//! To be written.
+//! `evenly`: a thin, strict, caching and load-balancing HTTP proxy, as a library and a binary.
+//!
+//! ```text
+//! accept ─► request: admit ─► http_cache::lookup ─► balancers: pick ─► upstream: send ─► http_cache::settle ─► response
+//! ```
+//!
+//! | room | what it knows |
+//! |---|---|
+//! | [`server`](Proxy) | listeners, connections, drain |
+//! | `serve` | the whole life of a request on one page |
+//! | `upstream` | connections to members, retries |
+//! | [`headers`], [`target`] | hop-by-hop fields, forwarding fields, request targets |
+//! | [`config`] | the file, and every fault in it |
+//! | [`observe`] | counts and latencies |
+//!
+//! Balancing is [`balancers`], storage is [`cache`]; both know no HTTP.
 #![forbid(unsafe_code)]
 
 pub mod admit;
+pub mod body;
+pub mod cli;
+pub mod config;
+mod demo;
+mod error;
 pub mod headers;
 pub mod http_cache;
+pub mod observe;
+mod serve;
+mod server;
+mod state;
 pub mod target;
+mod upstream;
+
+pub use server::{Listener, Proxy};
+pub use state::StartError;

@@ -1,2 +1,6 @@
-//! To be written.
-fn main() {}
+//! The binary `evenly`: see [`evenly::cli`].
+#![forbid(unsafe_code)]
+
+fn main() -> std::process::ExitCode {
+    evenly::cli::main()
+}

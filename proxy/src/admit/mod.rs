@@ -11,12 +11,8 @@
 //!
 //! The decisions are pure: a request comes in, the request or a [`Refusal`] comes out. Nothing here reads configuration.
 
-pub mod auth;
-pub mod client;
 pub mod framing;
 pub mod guard;
-pub mod password;
-pub mod proxy_protocol;
 mod refusal;
 pub mod sanitise;
 

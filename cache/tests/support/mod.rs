@@ -1,4 +1,0 @@
-//! What the tests of the stores share. Each test file uses a part of it.
-#![allow(dead_code, unreachable_pub)]
-
-pub mod redis_server;

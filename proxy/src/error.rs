@@ -1,0 +1,70 @@
+//! Why a request is refused or fails, and the one place where that becomes a status.
+
+use std::fmt;
+
+use http::{HeaderValue, Response, StatusCode, header};
+
+use crate::{body::Body, target::TargetError, upstream::SendError};
+
+/// Why the client gets an answer that is our own.
+#[derive(Debug)]
+pub(crate) enum Error {
+    /// The request's target or host cannot be what it claims.
+    Target(TargetError),
+    /// No member gave an answer.
+    Send(SendError),
+}
+
+impl Error {
+    /// The status for the client (RFC 9110 §15).
+    pub(crate) fn status(&self) -> StatusCode {
+        match self {
+            Error::Target(_) => StatusCode::BAD_REQUEST,
+            Error::Send(SendError::NoMember(_)) => StatusCode::SERVICE_UNAVAILABLE,
+            Error::Send(SendError::Client(_)) => StatusCode::BAD_REQUEST,
+            Error::Send(SendError::Silent { .. }) => StatusCode::GATEWAY_TIMEOUT,
+            Error::Send(SendError::Connect { .. } | SendError::Exchange { .. }) => StatusCode::BAD_GATEWAY,
+        }
+    }
+
+    /// A short plain answer. It tells the client what, and the log why: addresses of members are nobody's business.
+    pub(crate) fn into_response(self) -> Response<Body> {
+        let status = self.status();
+        tracing::debug!(%status, error = %self, "request failed");
+        let reason = status.canonical_reason().unwrap_or("error");
+        let mut response = Response::new(Body::from(format!("{} {reason}\n", status.as_u16())));
+        *response.status_mut() = status;
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        if status == StatusCode::SERVICE_UNAVAILABLE {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+        }
+        if status == StatusCode::BAD_REQUEST {
+            // What follows a request that we did not understand cannot be trusted to be another request.
+            headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
+        response
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Error::Target(error) => error.fmt(f),
+            Error::Send(error) => error.fmt(f),
+        }
+    }
+}
+
+impl From<TargetError> for Error {
+    fn from(error: TargetError) -> Self {
+        Error::Target(error)
+    }
+}
+
+impl From<SendError> for Error {
+    fn from(error: SendError) -> Self {
+        Error::Send(error)
+    }
+}

@@ -1,0 +1,29 @@
+//! Real parts for tests: the binary as a process, upstreams on real sockets, a naive client.
+//!
+//! Everything picks free ports, and everything ends when its value is dropped.
+
+#![allow(
+    dead_code,
+    unreachable_pub,
+    unused_imports,
+    reason = "each test file uses its own part of the support"
+)]
+
+mod client;
+mod evenly;
+mod upstream;
+
+pub use client::{Client, Reply};
+pub use evenly::{Evenly, free_port};
+pub use upstream::Upstream;
+
+use std::time::{Duration, Instant};
+
+/// Waits until `condition` holds; panics with `what` after ten seconds.
+pub fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while !condition() {
+        assert!(Instant::now() < deadline, "did not happen within 10 s: {what}");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}

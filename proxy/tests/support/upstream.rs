@@ -1,0 +1,136 @@
+//! An upstream on a real socket. Its paths say what it does:
+//!
+//! | path | answer |
+//! |---|---|
+//! | `/delay/MS` | its name, after a while |
+//! | `/bytes/N` | N bytes, streamed |
+//! | `/status/N` | that status |
+//! | `/echo` | the request's body, streamed back |
+//! | `/max-age/N` | its name, fresh for N seconds |
+//! | `/headers` | the request's head as it arrived |
+//! | anything else | its name |
+
+use std::{
+    convert::Infallible,
+    net::SocketAddr,
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full, combinators::UnsyncBoxBody};
+use hyper::{Request, Response, body::Frame, body::Incoming, server::conn::http1, service::service_fn};
+use hyper_util::rt::TokioIo;
+
+type Body = UnsyncBoxBody<Bytes, hyper::Error>;
+
+/// A running upstream; all its connections break when it is dropped.
+pub struct Upstream {
+    pub address: SocketAddr,
+    pub name: &'static str,
+    hits: Arc<AtomicU64>,
+    runtime: Option<tokio::runtime::Runtime>,
+}
+
+impl Upstream {
+    pub fn start(name: &'static str) -> Upstream {
+        Upstream::start_at(name, SocketAddr::from(([127, 0, 0, 1], 0)))
+    }
+
+    /// Starts at a given place, as after a restart.
+    pub fn start_at(name: &'static str, address: SocketAddr) -> Upstream {
+        let runtime =
+            tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        let hits = Arc::new(AtomicU64::new(0));
+        let listener = runtime.block_on(async {
+            let socket = tokio::net::TcpSocket::new_v4().unwrap();
+            socket.set_reuseaddr(true).unwrap();
+            socket.bind(address).unwrap();
+            socket.listen(1024).unwrap()
+        });
+        let address = listener.local_addr().unwrap();
+        let counted = Arc::clone(&hits);
+        runtime.spawn(async move {
+            loop {
+                let Ok((stream, _)) = listener.accept().await else { continue };
+                stream.set_nodelay(true).unwrap();
+                let counted = Arc::clone(&counted);
+                tokio::spawn(async move {
+                    let service = service_fn(move |request| {
+                        counted.fetch_add(1, Relaxed);
+                        async move { Ok::<_, Infallible>(answer(name, request).await) }
+                    });
+                    let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
+                });
+            }
+        });
+        Upstream { address, name, hits, runtime: Some(runtime) }
+    }
+
+    /// Requests seen since it started.
+    pub fn hits(&self) -> u64 {
+        self.hits.load(Relaxed)
+    }
+}
+
+impl Drop for Upstream {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+async fn answer(name: &'static str, request: Request<Incoming>) -> Response<Body> {
+    let path = request.uri().path().to_owned();
+    let mut parts = path.trim_start_matches('/').splitn(2, '/');
+    let (verb, argument) = (parts.next().unwrap_or(""), parts.next().unwrap_or(""));
+    let number: u64 = argument.parse().unwrap_or(0);
+    let builder = Response::builder().header("x-backend", name);
+    match verb {
+        "delay" => {
+            tokio::time::sleep(Duration::from_millis(number)).await;
+            builder.body(full(name))
+        }
+        "bytes" => builder.header("content-length", number).body(Zeros { left: number }.boxed_unsync()),
+        "status" => builder.status(u16::try_from(number).unwrap()).body(full(name)),
+        "echo" => builder.body(request.into_body().boxed_unsync()),
+        "max-age" => builder.header("cache-control", format!("max-age={number}")).body(full(name)),
+        "headers" => {
+            let lines = request.headers().iter().map(|(n, v)| format!("{n}: {}\n", v.to_str().unwrap()));
+            builder.body(full(&lines.collect::<String>()))
+        }
+        _ => builder.body(full(name)),
+    }
+    .unwrap()
+}
+
+fn full(text: &str) -> Body {
+    Full::new(Bytes::from(text.to_owned())).map_err(|never| match never {}).boxed_unsync()
+}
+
+/// `left` zero bytes, made as they are asked for.
+struct Zeros {
+    left: u64,
+}
+
+impl hyper::body::Body for Zeros {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        static PIECE: [u8; 65_536] = [0; 65_536];
+        let size = self.left.min(PIECE.len() as u64);
+        self.left -= size;
+        let piece = Bytes::from_static(&PIECE[..size as usize]);
+        Poll::Ready((size > 0).then(|| Ok(Frame::data(piece))))
+    }
+}

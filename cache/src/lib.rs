@@ -32,6 +32,8 @@ mod links;
 mod policy;
 mod shard;
 mod stats;
+#[cfg(feature = "redis")]
+pub mod store;
 
 pub use builder::{BuildError, CacheBuilder, SHARDS_MAX};
 pub use cache::Cache;

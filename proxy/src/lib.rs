@@ -25,6 +25,7 @@ mod error;
 pub mod headers;
 pub mod http_cache;
 pub mod observe;
+pub mod rewrite;
 mod serve;
 mod server;
 mod state;

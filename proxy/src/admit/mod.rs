@@ -8,12 +8,21 @@
 //! |---|---|
 //! | [`framing`], [`guard`] | where a message ends, strictly; only bytes beyond doubt reach the parser |
 //! | [`sanitise`] | what a request means: one host, one path, one length |
+//! | [`client`], [`proxy_protocol`] | who the client is, as far as trusted proxies vouch for it |
+//! | [`rules`], [`pattern`] | what `[[rules]]` do with a request |
+//! | [`auth`], [`password`] | who has shown a right password |
 //!
 //! The decisions are pure: a request comes in, the request or a [`Refusal`] comes out. Nothing here reads configuration.
 
+pub mod auth;
+pub mod client;
 pub mod framing;
 pub mod guard;
+pub mod password;
+pub mod pattern;
+pub mod proxy_protocol;
 mod refusal;
+pub mod rules;
 pub mod sanitise;
 
 pub use refusal::Refusal;

@@ -1,0 +1,437 @@
+//! The store on Redis: one method, one command, one round trip.
+//!
+//! | method | sent | in a Cluster |
+//! |---|---|---|
+//! | `get` | `GET` | |
+//! | `get_many` | `GET` × n in one go | one go a server |
+//! | `put` | `SET … PX`; with tags `ZADD` and two `PEXPIRE` a tag before it, in the same go | tags first, then the entry |
+//! | `put_if_absent` | `SET … NX PX` | |
+//! | `touch` | `EVAL` of four lines: time to live and the entry's own expiry move together | |
+//! | `delete` | `UNLINK` | |
+//! | `delete_by_prefix`, `clear` | `SCAN … MATCH`, `UNLINK` × up to 512 | on every master |
+//! | `delete_by_tag` | `ZRANGE`, `UNLINK` × up to 512, `ZREM` | |
+//!
+//! Never `KEYS`, `FLUSHDB` or `SET` followed by `EXPIRE`. Needs Redis 7.0 or Valkey.
+
+use std::{
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use bytes::Bytes;
+use redis::{Cmd, RedisWrite, Value};
+
+use super::{
+    backoff::{jittered, mix},
+    breaker::Circuit,
+    config::{RedisConfig, Topology},
+    dial::Dialer,
+    keeper::Finder,
+    names::Names,
+    node::{Link, Node},
+    route::{Ask, Route, unexpected},
+    stats::{Counters, RedisStats},
+};
+use crate::store::{
+    Keep, Oddity, Store, StoreError, StoreFuture,
+    contract::{check_tag, ttl_ms},
+    entry,
+};
+
+/// A store on a Redis or Valkey server, shared by all who use the same namespace.
+///
+/// It is never in the way: every operation ends within [`response_timeout`](RedisConfig::response_timeout), and at
+/// once while the server is known to be away. Cloning it gives another handle to the same connections.
+///
+/// ```no_run
+/// use std::time::Duration;
+/// use bytes::Bytes;
+/// use cache::store::{Keep, Redis, RedisConfig, Store};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), cache::store::StoreError> {
+/// let redis = Redis::new(RedisConfig::from_url("redis://localhost:6379")?.namespace("shop"))?;
+/// redis.put(b"greeting", Bytes::from("hello"), Keep::for_ttl(Duration::from_secs(60))).await?;
+///
+/// // A cache that cannot be reached is a miss, not an error of yours.
+/// let greeting = redis.get(b"greeting").await.unwrap_or_default();
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct Redis {
+    pub(super) shared: Arc<Shared>,
+    pub(super) names: Arc<Names>,
+}
+
+pub(super) struct Shared {
+    pub(super) config: RedisConfig,
+    pub(super) server: Arc<str>,
+    pub(super) route: Route,
+    pub(super) counters: Counters,
+    chance: AtomicU64,
+}
+
+impl Redis {
+    /// A store that connects when it is first used. Fails only on a configuration that cannot work; a server that is
+    /// away is found out later, see [`ready`](Self::ready).
+    pub fn new(config: RedisConfig) -> Result<Self, StoreError> {
+        config.check()?;
+        let server: Arc<str> = config.shown().into();
+        let dialer = Arc::new(Dialer::new(&config)?);
+        let route = match &config.topology {
+            Topology::Single(address) => {
+                Route::One(Node::new(server.clone(), &config, Finder::At(address.clone(), dialer)))
+            }
+            _ => return Err(StoreError::Config { what: "not yet".into() }),
+        };
+        let names = Arc::new(Names::new(&config.namespace));
+        let chance = AtomicU64::new(now_ms());
+        let shared = Shared { config, server, route, counters: Counters::default(), chance };
+        Ok(Self { shared: Arc::new(shared), names })
+    }
+
+    /// The same connections, another namespace (1 to 64 bytes).
+    pub fn in_namespace(&self, namespace: &str) -> Result<Self, StoreError> {
+        self.shared.config.clone().namespace(namespace).check()?;
+        Ok(Self { shared: self.shared.clone(), names: Arc::new(Names::new(namespace)) })
+    }
+
+    /// Waits until the server answers, for the connect and response time-outs together at the longest; the error says
+    /// what is wrong (a refused connection, a wrong password). For a start-up check: no operation needs it.
+    pub async fn ready(&self) -> Result<(), StoreError> {
+        for node in self.shared.route.masters() {
+            node.ready().await?;
+        }
+        Ok(())
+    }
+
+    /// Counts, and the state of the circuit.
+    pub fn stats(&self) -> RedisStats {
+        let counters = &self.shared.counters;
+        let mut stats = RedisStats {
+            circuit: Circuit::Closed,
+            is_connected: true,
+            in_flight: 0,
+            hits: counters.hits.load(Relaxed),
+            misses: counters.misses.load(Relaxed),
+            timeouts: 0,
+            disconnects: 0,
+            refused: 0,
+            errors: counters.errors.load(Relaxed),
+            connects: 0,
+            odd: counters.odd_by_kind(),
+        };
+        for node in self.shared.route.masters() {
+            let state = &node.state;
+            if stats.circuit == Circuit::Closed {
+                stats.circuit = state.breaker.circuit();
+            }
+            stats.is_connected &= matches!(&*state.link.borrow(), Link::Up(_));
+            stats.in_flight += state.in_flight();
+            stats.timeouts += state.counts.timeouts.load(Relaxed);
+            stats.disconnects += state.counts.disconnects.load(Relaxed);
+            stats.refused += state.counts.refused.load(Relaxed);
+            stats.connects += state.counts.connects.load(Relaxed);
+        }
+        stats
+    }
+
+    async fn fetch(&self, key: &[u8]) -> Result<Option<Bytes>, StoreError> {
+        self.check_key(key)?;
+        let answer = self.shared.route.ask(self.get_ask(key)).await;
+        self.opened(key, answer)
+    }
+
+    async fn fetch_many(&self, keys: &[&[u8]]) -> Result<Vec<Option<Bytes>>, StoreError> {
+        keys.iter().try_for_each(|key| self.check_key(key))?;
+        let asks = keys.iter().map(|key| self.get_ask(key)).collect();
+        let answers = self.shared.route.ask_each(asks).await;
+        let mut failure = None;
+        let mut values = Vec::with_capacity(keys.len());
+        for (key, answer) in keys.iter().zip(answers) {
+            values.push(self.opened(key, answer).unwrap_or_else(|error| {
+                failure = Some(error);
+                None
+            }));
+        }
+        match failure {
+            // Part of a Cluster may be away: what the others hold is still worth having.
+            Some(error) if values.iter().all(Option::is_none) => Err(error),
+            _ => Ok(values),
+        }
+    }
+
+    async fn store(&self, key: &[u8], value: &[u8], keep: Keep<'_>) -> Result<(), StoreError> {
+        let set = self.set_ask(key, value, keep, false)?;
+        if keep.tags().is_empty() {
+            let answer = self.shared.route.ask(set).await;
+            return self.ok("SET", answer);
+        }
+        self.tag(key, keep).await?;
+        let answer = self.shared.route.ask(set).await;
+        self.ok("SET", answer)
+    }
+
+    async fn store_if_absent(&self, key: &[u8], value: &[u8], keep: Keep<'_>) -> Result<bool, StoreError> {
+        let set = self.set_ask(key, value, keep, true)?;
+        self.tag(key, keep).await?;
+        match self.counted(self.shared.route.ask(set).await)? {
+            Value::Okay => return Ok(true),
+            Value::Nil => {}
+            other => return Err(unexpected(&self.shared.server, "SET", &other)),
+        }
+        // Somebody's value is there, or something that is none: that would be in the way until it expired.
+        let name = self.names.entry(key);
+        let mut command = redis::cmd("GETRANGE");
+        command.arg(&name).arg(0).arg(entry::HEADER_LEN - 1);
+        let oddity = match self.shared.route.ask(Ask::repeatable(name, command)).await {
+            Ok(Value::BulkString(head)) => entry::check_head(key, &head).err(),
+            Err(error) if is_wrong_type(&error) => Some(Oddity::WrongType),
+            answer => return self.counted(answer).map(|_| false),
+        };
+        let Some(oddity) = oddity else { return Ok(false) };
+        self.shared.counters.odd(oddity, &self.shared.config.namespace, now_ms());
+        let answer = self.shared.route.ask(self.set_ask(key, value, keep, false)?).await;
+        self.ok("SET", answer).map(|()| true)
+    }
+
+    async fn prolong(&self, key: &[u8], ttl: Duration) -> Result<bool, StoreError> {
+        self.check_key(key)?;
+        let ttl_ms = self.jittered(ttl_ms(ttl)?);
+        let name = self.names.entry(key);
+        let mut command = redis::cmd("EVAL");
+        command.arg(TOUCH).arg(1).arg(&name).arg(ttl_ms).arg(&(now_ms() + ttl_ms).to_le_bytes());
+        let answer = self.shared.route.ask(Ask::repeatable(name, command)).await;
+        Ok(self.number("EVAL", answer)? == 1)
+    }
+
+    async fn forget(&self, key: &[u8]) -> Result<bool, StoreError> {
+        self.check_key(key)?;
+        let answer = self.shared.route.ask(self.unlink_ask(self.names.entry(key))).await;
+        Ok(self.number("UNLINK", answer)? > 0)
+    }
+}
+
+/// Commands.
+impl Redis {
+    fn get_ask(&self, key: &[u8]) -> Ask {
+        let name = self.names.entry(key);
+        let mut command = Cmd::with_capacity(2, 3 + name.len());
+        command.arg("GET").arg(&name);
+        Ask::repeatable(name, command)
+    }
+
+    fn set_ask(&self, key: &[u8], value: &[u8], keep: Keep<'_>, if_absent: bool) -> Result<Ask, StoreError> {
+        self.check_key(key)?;
+        let max = self.shared.config.max_value_bytes;
+        if value.len() > max {
+            return Err(StoreError::ValueTooLarge { len: value.len(), max });
+        }
+        let ttl_ms = self.jittered(keep.checked_ttl_ms()?);
+        let name = self.names.entry(key);
+        let mut command = Cmd::with_capacity(6, name.len() + entry::HEADER_LEN + value.len() + 32);
+        command.arg("SET").arg(&name);
+        command.arg(Sealed { header: entry::header(key, value, now_ms() + ttl_ms), value });
+        command.arg("PX").arg(ttl_ms);
+        Ok(if if_absent {
+            command.arg("NX");
+            Ask::once(name, command)
+        } else {
+            Ask::repeatable(name, command)
+        })
+    }
+
+    pub(super) fn unlink_ask(&self, name: Vec<u8>) -> Ask {
+        let mut command = Cmd::with_capacity(2, 6 + name.len());
+        command.arg("UNLINK").arg(&name);
+        Ask::repeatable(name, command)
+    }
+
+    /// Notes under each tag that `key` has it. Before the entry is written: a purge that sees the entry sees the note.
+    async fn tag(&self, key: &[u8], keep: Keep<'_>) -> Result<(), StoreError> {
+        if keep.tags().is_empty() {
+            return Ok(());
+        }
+        let (now, ttl_ms) = (now_ms(), keep.checked_ttl_ms()?);
+        let mut asks = Vec::with_capacity(4 * keep.tags().len());
+        for tag in keep.tags() {
+            let name = self.names.tag(tag);
+            let mut ask = |build: &dyn Fn(&mut Cmd)| {
+                let mut command = Cmd::new();
+                build(&mut command);
+                asks.push(Ask::repeatable(name.clone(), command));
+            };
+            ask(&|command| {
+                command.arg("ZREMRANGEBYSCORE").arg(&name).arg("-inf").arg(now);
+            });
+            ask(&|command| {
+                command.arg("ZADD").arg(&name).arg(now + ttl_ms).arg(key);
+            });
+            // A new set has no end and takes this one; an older set takes it if it is later (`GT` alone treats
+            // "no end" as later than any).
+            for condition in ["NX", "GT"] {
+                ask(&|command| {
+                    command.arg("PEXPIRE").arg(&name).arg(ttl_ms).arg(condition);
+                });
+            }
+        }
+        for answer in self.shared.route.ask_each(asks).await {
+            self.counted(answer)?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn check_key(&self, key: &[u8]) -> Result<(), StoreError> {
+        let max = self.shared.config.max_key_bytes;
+        if key.len() > max { Err(StoreError::KeyTooLong { len: key.len(), max }) } else { Ok(()) }
+    }
+
+    fn jittered(&self, ttl_ms: u64) -> u64 {
+        let share = self.shared.config.ttl_jitter;
+        if share == 0.0 {
+            return ttl_ms;
+        }
+        jittered(ttl_ms, share, mix(self.shared.chance.fetch_add(1, Relaxed)))
+    }
+}
+
+/// Answers.
+impl Redis {
+    /// The value in the answer to a `GET`.
+    fn opened(&self, key: &[u8], answer: Result<Value, StoreError>) -> Result<Option<Bytes>, StoreError> {
+        let counters = &self.shared.counters;
+        let oddity = match answer {
+            Ok(Value::BulkString(stored)) => match entry::open(key, &stored.into()) {
+                Ok(entry) if entry.expires_at_ms > now_ms() => {
+                    counters.hits.fetch_add(1, Relaxed);
+                    return Ok(Some(entry.value));
+                }
+                Ok(_) => None,
+                Err(oddity) => Some(oddity),
+            },
+            Ok(Value::Nil) => None,
+            Ok(other) => return Err(unexpected(&self.shared.server, "GET", &other)),
+            Err(error) if is_wrong_type(&error) => Some(Oddity::WrongType),
+            Err(error) => return self.counted(Err(error)).map(|_| None),
+        };
+        counters.misses.fetch_add(1, Relaxed);
+        if let Some(oddity) = oddity {
+            counters.odd(oddity, &self.shared.config.namespace, now_ms());
+        }
+        Ok(None)
+    }
+
+    fn ok(&self, command: &'static str, answer: Result<Value, StoreError>) -> Result<(), StoreError> {
+        match self.counted(answer)? {
+            Value::Okay => Ok(()),
+            other => Err(unexpected(&self.shared.server, command, &other)),
+        }
+    }
+
+    pub(super) fn number(
+        &self,
+        command: &'static str,
+        answer: Result<Value, StoreError>,
+    ) -> Result<i64, StoreError> {
+        match self.counted(answer)? {
+            Value::Int(number) => Ok(number),
+            other => Err(unexpected(&self.shared.server, command, &other)),
+        }
+    }
+
+    /// The same answer; an error of the server is counted on the way.
+    pub(super) fn counted(&self, answer: Result<Value, StoreError>) -> Result<Value, StoreError> {
+        if let Err(StoreError::Refused { .. }) = &answer {
+            self.shared.counters.errors.fetch_add(1, Relaxed);
+        }
+        answer
+    }
+}
+
+impl Store for Redis {
+    fn get<'a>(&'a self, key: &'a [u8]) -> StoreFuture<'a, Option<Bytes>> {
+        Box::pin(self.fetch(key))
+    }
+
+    fn get_many<'a>(&'a self, keys: &'a [&'a [u8]]) -> StoreFuture<'a, Vec<Option<Bytes>>> {
+        Box::pin(self.fetch_many(keys))
+    }
+
+    fn put<'a>(&'a self, key: &'a [u8], value: Bytes, keep: Keep<'a>) -> StoreFuture<'a, ()> {
+        Box::pin(async move { self.store(key, &value, keep).await })
+    }
+
+    fn put_if_absent<'a>(&'a self, key: &'a [u8], value: Bytes, keep: Keep<'a>) -> StoreFuture<'a, bool> {
+        Box::pin(async move { self.store_if_absent(key, &value, keep).await })
+    }
+
+    fn touch<'a>(&'a self, key: &'a [u8], ttl: Duration) -> StoreFuture<'a, bool> {
+        Box::pin(self.prolong(key, ttl))
+    }
+
+    fn delete<'a>(&'a self, key: &'a [u8]) -> StoreFuture<'a, bool> {
+        Box::pin(self.forget(key))
+    }
+
+    fn delete_by_prefix<'a>(&'a self, prefix: &'a [u8]) -> StoreFuture<'a, u64> {
+        Box::pin(async move {
+            self.check_key(prefix)?;
+            self.purge_prefix(self.names.entry_prefix(prefix)).await
+        })
+    }
+
+    fn delete_by_tag<'a>(&'a self, tag: &'a str) -> StoreFuture<'a, u64> {
+        Box::pin(async move {
+            check_tag(tag)?;
+            self.purge_tag(tag).await
+        })
+    }
+
+    fn clear(&self) -> StoreFuture<'_, u64> {
+        Box::pin(self.purge_everything())
+    }
+}
+
+impl fmt::Debug for Redis {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Redis").field("config", &self.shared.config).field("stats", &self.stats()).finish()
+    }
+}
+
+/// Header and value as one argument, so that the value is copied once.
+struct Sealed<'a> {
+    header: [u8; entry::HEADER_LEN],
+    value: &'a [u8],
+}
+
+impl redis::ToRedisArgs for Sealed<'_> {
+    fn write_redis_args<W: ?Sized + RedisWrite>(&self, out: &mut W) {
+        use std::io::Write as _;
+        let mut argument = out.writer_for_next_arg();
+        // Into memory: cannot fail.
+        let _ = argument.write_all(&self.header);
+        let _ = argument.write_all(self.value);
+    }
+}
+
+impl redis::ToSingleRedisArg for Sealed<'_> {}
+
+fn is_wrong_type(error: &StoreError) -> bool {
+    matches!(error, StoreError::Refused { code, .. } if &**code == "WRONGTYPE")
+}
+
+/// Milliseconds since 1970, by this machine.
+pub(super) fn now_ms() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64)
+}
+
+/// Moves the server's time to live and the expiry in the header (offset 16) in one step.
+const TOUCH: &str = "\
+if redis.call('PEXPIRE', KEYS[1], ARGV[1]) == 0 then return 0 end
+if redis.call('STRLEN', KEYS[1]) >= 40 then redis.call('SETRANGE', KEYS[1], 16, ARGV[2]) end
+return 1";

@@ -1,0 +1,130 @@
+//! The task that keeps a connection to one server: it dials, watches, and dials again.
+
+use std::{sync::Arc, time::Duration};
+
+use redis::aio::AsyncPushSender;
+use tokio::{
+    task::JoinHandle,
+    time::{Instant, sleep, timeout},
+};
+
+use super::{
+    address::Address,
+    backoff::{Backoff, split_mix},
+    breaker::Circuit,
+    dial::{Dialer, ping},
+    node::{Line, Link, State},
+};
+
+/// Where the server is, asked anew for each connection.
+pub(super) enum Finder {
+    /// Always there.
+    At(Address, Arc<Dialer>),
+}
+
+impl Finder {
+    async fn find(&self) -> Result<(Address, &Dialer), String> {
+        match self {
+            Self::At(address, dialer) => Ok((address.clone(), dialer)),
+        }
+    }
+}
+
+/// Keeps `state` connected until the task is aborted.
+pub(super) async fn keep(state: Arc<State>) {
+    let mut chance = seed();
+    let limits = state.limits;
+    let mut backoff = Backoff::new(limits.probe_first, limits.probe_longest, split_mix(&mut chance));
+    let mut id = 0;
+    loop {
+        id += 1;
+        let reason = match timeout(limits.connect, open(&state, id, split_mix(&mut chance))).await {
+            Ok(Ok((line, driver))) => {
+                let since = Instant::now();
+                state.breaker.set(Circuit::Closed);
+                state.counts.connects.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+                tracing::info!(server = %state.server, "connected to the cache server");
+                state.link.send_replace(Link::Up(line.clone()));
+                let reason = watch_over(&state, line, driver, &mut chance).await;
+                let was_settled = since.elapsed() >= SETTLED;
+                if was_settled {
+                    backoff.reset();
+                    if matches!(&*state.link.borrow(), Link::Connecting) {
+                        continue;
+                    }
+                }
+                reason
+            }
+            Ok(Err(reason)) => reason,
+            Err(_) => format!("no connection within {:?}", limits.connect),
+        };
+        down(&state, &reason);
+        sleep(backoff.wait()).await;
+        state.breaker.set(Circuit::HalfOpen);
+    }
+}
+
+/// A connection that has answered, and the task that moves its bytes.
+async fn open(state: &State, id: u64, nonce: u64) -> Result<(Line, Driving), String> {
+    let (address, dialer) = state.finder.find().await?;
+    let pushes: Option<Arc<dyn AsyncPushSender>> = None;
+    let (mut connection, driver) = dialer.dial(&address, pushes).await?;
+    let driver = Driving(tokio::spawn(driver));
+    ping(&mut connection, nonce).await?;
+    Ok((Line { connection, id }, driver))
+}
+
+/// Returns when `line` is of no use any more, with the reason; callers no longer see it by then.
+async fn watch_over(state: &State, mut line: Line, mut driver: Driving, chance: &mut u64) -> String {
+    let silence_max = state.limits.response * SILENCE_FACTOR;
+    loop {
+        let reason = tokio::select! {
+            _ = &mut driver.0 => "the connection was closed".to_owned(),
+            () = state.broken.notified() => match &*state.link.borrow() {
+                // A permit left over from the line before.
+                Link::Up(up) if up.id == line.id => continue,
+                Link::Down(reason) => reason.to_string(),
+                _ => "the connection broke".to_owned(),
+            },
+            () = sleep(state.limits.ping_every) => {
+                let answer = timeout(silence_max, ping(&mut line.connection, split_mix(chance))).await;
+                match answer {
+                    Ok(Ok(())) => continue,
+                    Ok(Err(reason)) => reason,
+                    Err(_) => format!("silent for {silence_max:?}"),
+                }
+            }
+        };
+        state.lost(&line);
+        return reason;
+    }
+}
+
+fn down(state: &State, reason: &str) {
+    state.breaker.set(Circuit::Open);
+    let was_down = matches!(&*state.link.borrow(), Link::Down(_));
+    if !was_down {
+        tracing::warn!(server = %state.server, reason, "no connection to the cache server");
+    }
+    state.link.send_replace(Link::Down(reason.into()));
+}
+
+/// A connection's task, ended with its owner.
+struct Driving(JoinHandle<()>);
+
+impl Drop for Driving {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// Different in each process and for each server, for waits and nonces that differ.
+fn seed() -> u64 {
+    use std::hash::{BuildHasher, RandomState};
+    RandomState::new().hash_one(0)
+}
+
+/// A connection that lasted this long was a good one: the next wait starts from the shortest.
+const SETTLED: Duration = Duration::from_secs(2);
+/// Response time-outs without an answer to a ping after which a connection counts as dead.
+const SILENCE_FACTOR: u32 = 5;

@@ -1,0 +1,34 @@
+//! Redis: see [`Redis`](client::Redis) for what it promises.
+//!
+//! | file | holds |
+//! |---|---|
+//! | [`client`] | the store itself: one method, one command |
+//! | `purge` | many keys: by prefix, by tag, all |
+//! | `config` `url` `address` | what can be told to it |
+//! | `names` | what keys are called on the server |
+//! | `node` `keeper` `dial` | one server: requests, the task that keeps it connected, opening a connection |
+//! | `route` | which server a command goes to |
+//! | `breaker` `backoff` | when to stop asking, when to ask again |
+//! | `frames` | the gate between socket and reply parser |
+//! | `stats` | what can be seen from outside |
+
+mod address;
+mod backoff;
+mod breaker;
+mod client;
+mod config;
+mod dial;
+mod frames;
+mod keeper;
+mod names;
+mod node;
+mod purge;
+mod route;
+mod stats;
+mod url;
+
+pub use address::Address;
+pub use breaker::Circuit;
+pub use client::Redis;
+pub use config::{RedisConfig, RedisTls};
+pub use stats::RedisStats;

@@ -1,0 +1,4 @@
+//! What the tests of the stores share. Each test file uses a part of it.
+#![allow(dead_code, unreachable_pub)]
+
+pub mod redis_server;

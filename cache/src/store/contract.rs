@@ -7,11 +7,11 @@
 //! ```
 //!
 //! A store is a cache, not a database: it may forget anything at any time, and it never returns bytes other than those
-//! put last under that key by anyone. Keys and
+//! put last under that key by anyone (a [`Tiered`](super::Tiered) store states for how long it may lag). Keys and
 //! values are any bytes. Every method may be called from many tasks at once, and the trait can be a `dyn`: the price
 //! is one small allocation a call, next to which a round trip to a server is a thousand times longer.
 //!
-//! Not for values that must survive: use a database.
+//! Not for values that must survive: use a database. Not for Rust values of one process: use [`Cache`](crate::Cache).
 
 use std::{fmt, future::Future, pin::Pin, time::Duration};
 
@@ -61,7 +61,8 @@ pub trait Store: Send + Sync + fmt::Debug {
     /// Forgets every key that starts with `prefix`; how many. What is put meanwhile may stay.
     fn delete_by_prefix<'a>(&'a self, prefix: &'a [u8]) -> StoreFuture<'a, u64>;
 
-    /// Forgets every key that was ever put with `tag` and is still there; how many. What is put meanwhile may stay.
+    /// Forgets every key that was last put with `tag`; how many. A key that had the tag before may go too, and what is put
+    /// meanwhile may stay.
     fn delete_by_tag<'a>(&'a self, tag: &'a str) -> StoreFuture<'a, u64>;
 
     /// Forgets everything in this store's namespace, and nothing else; how many.

@@ -2,6 +2,8 @@
 //!
 //! | store | holds | a read costs | shared by |
 //! |---|---|---|---|
+//! | [`Memory`] | up to a number of bytes | some 100 ns | this process |
+//! | [`Tiered`] | a near [`Memory`] in front of a far [`Redis`] | as its tiers | as [`Redis`], with a stated delay |
 //! | [`Redis`] | what the server has room for | a round trip | every process with the same namespace |
 //!
 //! All of them are a [`Store`], so that code written for one works on the others, also as `dyn Store`. None of them is
@@ -10,9 +12,15 @@
 mod contract;
 mod entry;
 mod error;
+mod fence;
+mod memory;
 mod redis;
+pub mod tiered;
 
 pub use contract::{Keep, Store, StoreFuture};
 pub use entry::Oddity;
 pub use error::StoreError;
-pub use redis::{Address, Circuit, Redis, RedisConfig, RedisStats, RedisTls};
+pub use memory::Memory;
+pub use redis::{Address, Circuit, Hearing, Redis, RedisConfig, RedisStats, RedisTls};
+#[doc(inline)]
+pub use tiered::{Tiered, TieredConfig, TieredStats};

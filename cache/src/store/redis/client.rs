@@ -15,6 +15,7 @@
 
 use std::{
     fmt,
+    hash::{BuildHasher, RandomState},
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering::Relaxed},
@@ -35,11 +36,12 @@ use super::{
     node::{Link, Node},
     route::{Ask, Route, unexpected},
     stats::{Counters, RedisStats},
+    watch::{Change, Hearing, Listener, Watch},
 };
 use crate::store::{
     Keep, Oddity, Store, StoreError, StoreFuture,
     contract::{check_tag, ttl_ms},
-    entry,
+    entry::{self, Entry},
 };
 
 /// A store on a Redis or Valkey server, shared by all who use the same namespace.
@@ -73,6 +75,7 @@ pub(super) struct Shared {
     pub(super) server: Arc<str>,
     pub(super) route: Route,
     pub(super) counters: Counters,
+    pub(super) watch: Option<Arc<Watch>>,
     chance: AtomicU64,
 }
 
@@ -80,22 +83,42 @@ impl Redis {
     /// A store that connects when it is first used. Fails only on a configuration that cannot work; a server that is
     /// away is found out later, see [`ready`](Self::ready).
     pub fn new(config: RedisConfig) -> Result<Self, StoreError> {
+        Self::with(config, None)
+    }
+
+    /// A store whose namespace `listener` hears of.
+    pub(in crate::store) fn heard_by(
+        config: RedisConfig,
+        listener: Arc<dyn Listener>,
+        only_channel: bool,
+    ) -> Result<Self, StoreError> {
+        let names = Arc::new(Names::new(&config.namespace));
+        let writer = RandomState::new().hash_one(now_ms());
+        Self::with(config, Some(Watch::new(names, listener, writer, only_channel)))
+    }
+
+    fn with(config: RedisConfig, watch: Option<Arc<Watch>>) -> Result<Self, StoreError> {
         config.check()?;
         let server: Arc<str> = config.shown().into();
         let dialer = Arc::new(Dialer::new(&config)?);
         let route = match &config.topology {
-            Topology::Single(address) => {
-                Route::One(Node::new(server.clone(), &config, Finder::At(address.clone(), dialer)))
-            }
+            Topology::Single(address) => Route::One(Node::new(
+                server.clone(),
+                &config,
+                Finder::At(address.clone(), dialer),
+                watch.clone(),
+            )),
             _ => return Err(StoreError::Config { what: "not yet".into() }),
         };
         let names = Arc::new(Names::new(&config.namespace));
         let chance = AtomicU64::new(now_ms());
-        let shared = Shared { config, server, route, counters: Counters::default(), chance };
+        let shared = Shared { config, server, route, counters: Counters::default(), watch, chance };
         Ok(Self { shared: Arc::new(shared), names })
     }
 
     /// The same connections, another namespace (1 to 64 bytes).
+    ///
+    /// Of a [`Tiered`](crate::store::Tiered) store's far tier: a plain store, of whose changes no near tier hears.
     pub fn in_namespace(&self, namespace: &str) -> Result<Self, StoreError> {
         self.shared.config.clone().namespace(namespace).check()?;
         Ok(Self { shared: self.shared.clone(), names: Arc::new(Names::new(namespace)) })
@@ -141,46 +164,60 @@ impl Redis {
         stats
     }
 
-    async fn fetch(&self, key: &[u8]) -> Result<Option<Bytes>, StoreError> {
+    /// How changes by others are heard of.
+    pub(in crate::store) fn hearing(&self) -> Hearing {
+        self.shared.watch.as_ref().map_or(Hearing::Nothing, |watch| watch.hearing())
+    }
+
+    pub(in crate::store) async fn fetch_entry(&self, key: &[u8]) -> Result<Option<Entry>, StoreError> {
         self.check_key(key)?;
         let answer = self.shared.route.ask(self.get_ask(key)).await;
         self.opened(key, answer)
     }
 
-    async fn fetch_many(&self, keys: &[&[u8]]) -> Result<Vec<Option<Bytes>>, StoreError> {
+    pub(in crate::store) async fn fetch_entries(
+        &self,
+        keys: &[&[u8]],
+    ) -> Result<Vec<Option<Entry>>, StoreError> {
         keys.iter().try_for_each(|key| self.check_key(key))?;
         let asks = keys.iter().map(|key| self.get_ask(key)).collect();
         let answers = self.shared.route.ask_each(asks).await;
         let mut failure = None;
-        let mut values = Vec::with_capacity(keys.len());
+        let mut entries = Vec::with_capacity(keys.len());
         for (key, answer) in keys.iter().zip(answers) {
-            values.push(self.opened(key, answer).unwrap_or_else(|error| {
+            entries.push(self.opened(key, answer).unwrap_or_else(|error| {
                 failure = Some(error);
                 None
             }));
         }
         match failure {
             // Part of a Cluster may be away: what the others hold is still worth having.
-            Some(error) if values.iter().all(Option::is_none) => Err(error),
-            _ => Ok(values),
+            Some(error) if entries.iter().all(Option::is_none) => Err(error),
+            _ => Ok(entries),
         }
     }
 
-    async fn store(&self, key: &[u8], value: &[u8], keep: Keep<'_>) -> Result<(), StoreError> {
+    pub(in crate::store) async fn store(
+        &self,
+        key: &[u8],
+        value: &[u8],
+        keep: Keep<'_>,
+    ) -> Result<(), StoreError> {
         let set = self.set_ask(key, value, keep, false)?;
-        if keep.tags().is_empty() {
-            let answer = self.shared.route.ask(set).await;
-            return self.ok("SET", answer);
-        }
         self.tag(key, keep).await?;
-        let answer = self.shared.route.ask(set).await;
+        let answer = self.write(set, Change::Key(key)).await;
         self.ok("SET", answer)
     }
 
-    async fn store_if_absent(&self, key: &[u8], value: &[u8], keep: Keep<'_>) -> Result<bool, StoreError> {
+    pub(in crate::store) async fn store_if_absent(
+        &self,
+        key: &[u8],
+        value: &[u8],
+        keep: Keep<'_>,
+    ) -> Result<bool, StoreError> {
         let set = self.set_ask(key, value, keep, true)?;
         self.tag(key, keep).await?;
-        match self.counted(self.shared.route.ask(set).await)? {
+        match self.counted(self.write(set, Change::Key(key)).await)? {
             Value::Okay => return Ok(true),
             Value::Nil => {}
             other => return Err(unexpected(&self.shared.server, "SET", &other)),
@@ -196,24 +233,44 @@ impl Redis {
         };
         let Some(oddity) = oddity else { return Ok(false) };
         self.shared.counters.odd(oddity, &self.shared.config.namespace, now_ms());
-        let answer = self.shared.route.ask(self.set_ask(key, value, keep, false)?).await;
+        let answer = self.write(self.set_ask(key, value, keep, false)?, Change::Key(key)).await;
         self.ok("SET", answer).map(|()| true)
     }
 
-    async fn prolong(&self, key: &[u8], ttl: Duration) -> Result<bool, StoreError> {
+    pub(in crate::store) async fn prolong(&self, key: &[u8], ttl: Duration) -> Result<bool, StoreError> {
         self.check_key(key)?;
         let ttl_ms = self.jittered(ttl_ms(ttl)?);
         let name = self.names.entry(key);
         let mut command = redis::cmd("EVAL");
         command.arg(TOUCH).arg(1).arg(&name).arg(ttl_ms).arg(&(now_ms() + ttl_ms).to_le_bytes());
-        let answer = self.shared.route.ask(Ask::repeatable(name, command)).await;
+        let answer = self.write(Ask::repeatable(name, command), Change::Key(key)).await;
         Ok(self.number("EVAL", answer)? == 1)
     }
 
-    async fn forget(&self, key: &[u8]) -> Result<bool, StoreError> {
+    pub(in crate::store) async fn forget(&self, key: &[u8]) -> Result<bool, StoreError> {
         self.check_key(key)?;
-        let answer = self.shared.route.ask(self.unlink_ask(self.names.entry(key))).await;
+        let answer = self.write(self.unlink_ask(self.names.entry(key)), Change::Key(key)).await;
         Ok(self.number("UNLINK", answer)? > 0)
+    }
+
+    /// Sends a command that changes something; where the server does not tell the others, we do, in the same go.
+    async fn write(&self, ask: Ask, change: Change<'_>) -> Result<Value, StoreError> {
+        let Some(news) = self.announcement(change) else { return self.shared.route.ask(ask).await };
+        let name = ask.name.clone();
+        let mut answers =
+            self.shared.route.ask_each(vec![ask, Ask::repeatable(name, news)]).await.into_iter();
+        answers.next().expect("as many answers as questions, and there were two")
+    }
+
+    fn announcement(&self, change: Change<'_>) -> Option<Cmd> {
+        self.shared.watch.as_ref()?.announcement(change)
+    }
+
+    /// Tells the others of a change to many keys, where the server does not.
+    pub(super) async fn announce(&self, change: Change<'_>) -> Result<(), StoreError> {
+        let Some(news) = self.announcement(change) else { return Ok(()) };
+        let answer = self.shared.route.ask(Ask::repeatable(self.names.channel(), news)).await;
+        self.counted(answer).map(|_| ())
     }
 }
 
@@ -302,14 +359,14 @@ impl Redis {
 
 /// Answers.
 impl Redis {
-    /// The value in the answer to a `GET`.
-    fn opened(&self, key: &[u8], answer: Result<Value, StoreError>) -> Result<Option<Bytes>, StoreError> {
+    /// The entry in the answer to a `GET`.
+    fn opened(&self, key: &[u8], answer: Result<Value, StoreError>) -> Result<Option<Entry>, StoreError> {
         let counters = &self.shared.counters;
         let oddity = match answer {
             Ok(Value::BulkString(stored)) => match entry::open(key, &stored.into()) {
                 Ok(entry) if entry.expires_at_ms > now_ms() => {
                     counters.hits.fetch_add(1, Relaxed);
-                    return Ok(Some(entry.value));
+                    return Ok(Some(entry));
                 }
                 Ok(_) => None,
                 Err(oddity) => Some(oddity),
@@ -355,11 +412,14 @@ impl Redis {
 
 impl Store for Redis {
     fn get<'a>(&'a self, key: &'a [u8]) -> StoreFuture<'a, Option<Bytes>> {
-        Box::pin(self.fetch(key))
+        Box::pin(async move { Ok(self.fetch_entry(key).await?.map(|entry| entry.value)) })
     }
 
     fn get_many<'a>(&'a self, keys: &'a [&'a [u8]]) -> StoreFuture<'a, Vec<Option<Bytes>>> {
-        Box::pin(self.fetch_many(keys))
+        Box::pin(async move {
+            let entries = self.fetch_entries(keys).await?;
+            Ok(entries.into_iter().map(|entry| entry.map(|entry| entry.value)).collect())
+        })
     }
 
     fn put<'a>(&'a self, key: &'a [u8], value: Bytes, keep: Keep<'a>) -> StoreFuture<'a, ()> {
@@ -379,10 +439,7 @@ impl Store for Redis {
     }
 
     fn delete_by_prefix<'a>(&'a self, prefix: &'a [u8]) -> StoreFuture<'a, u64> {
-        Box::pin(async move {
-            self.check_key(prefix)?;
-            self.purge_prefix(self.names.entry_prefix(prefix)).await
-        })
+        Box::pin(self.purge_prefix(prefix))
     }
 
     fn delete_by_tag<'a>(&'a self, tag: &'a str) -> StoreFuture<'a, u64> {
@@ -426,7 +483,7 @@ fn is_wrong_type(error: &StoreError) -> bool {
 }
 
 /// Milliseconds since 1970, by this machine.
-pub(super) fn now_ms() -> u64 {
+pub(in crate::store) fn now_ms() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64)
 }
 

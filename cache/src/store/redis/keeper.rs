@@ -14,6 +14,7 @@ use super::{
     breaker::Circuit,
     dial::{Dialer, ping},
     node::{Line, Link, State},
+    watch::Ear,
 };
 
 /// Where the server is, asked anew for each connection.
@@ -46,6 +47,9 @@ pub(super) async fn keep(state: Arc<State>) {
                 tracing::info!(server = %state.server, "connected to the cache server");
                 state.link.send_replace(Link::Up(line.clone()));
                 let reason = watch_over(&state, line, driver, &mut chance).await;
+                if let Some(watch) = &state.watch {
+                    watch.lost();
+                }
                 let was_settled = since.elapsed() >= SETTLED;
                 if was_settled {
                     backoff.reset();
@@ -67,10 +71,13 @@ pub(super) async fn keep(state: Arc<State>) {
 /// A connection that has answered, and the task that moves its bytes.
 async fn open(state: &State, id: u64, nonce: u64) -> Result<(Line, Driving), String> {
     let (address, dialer) = state.finder.find().await?;
-    let pushes: Option<Arc<dyn AsyncPushSender>> = None;
+    let pushes = state.watch.clone().map(|watch| Arc::new(Ear(watch)) as Arc<dyn AsyncPushSender>);
     let (mut connection, driver) = dialer.dial(&address, pushes).await?;
     let driver = Driving(tokio::spawn(driver));
     ping(&mut connection, nonce).await?;
+    if let Some(watch) = &state.watch {
+        watch.begin(&mut connection).await?;
+    }
     Ok((Line { connection, id }, driver))
 }
 

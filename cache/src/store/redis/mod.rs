@@ -10,6 +10,7 @@
 //! | `route` | which server a command goes to |
 //! | `breaker` `backoff` | when to stop asking, when to ask again |
 //! | `frames` | the gate between socket and reply parser |
+//! | `watch` | hearing of what others change, for a near tier |
 //! | `stats` | what can be seen from outside |
 
 mod address;
@@ -26,9 +27,13 @@ mod purge;
 mod route;
 mod stats;
 mod url;
+mod watch;
 
 pub use address::Address;
 pub use breaker::Circuit;
 pub use client::Redis;
+pub(super) use client::now_ms;
 pub use config::{RedisConfig, RedisTls};
 pub use stats::RedisStats;
+pub use watch::Hearing;
+pub(super) use watch::{Change, Listener};

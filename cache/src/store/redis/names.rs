@@ -2,6 +2,7 @@
 //!
 //! ```text
 //!     shop:v:{/shoes/7}     the entry of key "/shoes/7"          a string
+//!     shop:i                invalidations                        a channel, where the server has no tracking
 //!     shop:t:{sale}         the keys put with tag "sale"         a sorted set, by expiry
 //! ```
 //!
@@ -48,6 +49,11 @@ impl Names {
     /// The keys put with `tag`.
     pub(crate) fn tag(&self, tag: &str) -> Vec<u8> {
         self.braced(b":t:{", tag.as_bytes(), true)
+    }
+
+    /// The channel of invalidations.
+    pub(crate) fn channel(&self) -> Vec<u8> {
+        [self.namespace.as_bytes(), b":i"].concat()
     }
 
     /// What every name of the namespace starts with.
@@ -122,6 +128,7 @@ mod tests {
         let names = Names::new("shop");
         assert_eq!(names.entry(b"/shoes/7"), b"shop:v:{/shoes/7}");
         assert_eq!(names.tag("sale"), b"shop:t:{sale}");
+        assert_eq!(names.channel(), b"shop:i");
         assert_eq!(names.entry(b"a}b^c{d"), b"shop:v:{a^)b^^c{d}");
         assert_eq!(Names::new("a:b{c}%").entry(b""), b"a%3Ab%7Bc%7D%25:v:{}");
     }

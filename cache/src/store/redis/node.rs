@@ -33,6 +33,7 @@ use super::{
     breaker::{Breaker, Circuit},
     config::RedisConfig,
     keeper::{self, Finder},
+    watch::Watch,
 };
 use crate::store::StoreError;
 
@@ -47,6 +48,8 @@ pub(super) struct State {
     pub(super) server: Arc<str>,
     pub(super) limits: Limits,
     pub(super) finder: Finder,
+    /// Hears of changes over each connection, for a store with a near tier.
+    pub(super) watch: Option<Arc<Watch>>,
     pub(super) link: watch::Sender<Link>,
     pub(super) breaker: Breaker,
     /// Wakes the keeper: the line it watches over is of no use any more.
@@ -100,7 +103,12 @@ pub(super) enum Request {
 }
 
 impl Node {
-    pub(super) fn new(server: Arc<str>, config: &RedisConfig, finder: Finder) -> Self {
+    pub(super) fn new(
+        server: Arc<str>,
+        config: &RedisConfig,
+        finder: Finder,
+        watch: Option<Arc<Watch>>,
+    ) -> Self {
         let limits = Limits {
             connect: config.connect_timeout,
             response: config.response_timeout,
@@ -113,6 +121,7 @@ impl Node {
             server,
             limits,
             finder,
+            watch,
             link: watch::Sender::new(Link::Connecting),
             breaker: Breaker::new(config.failures_to_open),
             broken: Notify::new(),

@@ -16,32 +16,41 @@ use super::{
     names::pattern,
     node::{Node, Request},
     route::{Ask, accepted, unexpected},
+    watch::Change,
 };
 use crate::store::StoreError;
 
 impl Redis {
-    /// Forgets all entries whose names start with `prefix`.
-    pub(super) async fn purge_prefix(&self, prefix: Vec<u8>) -> Result<u64, StoreError> {
-        self.within_purge_timeout(self.scan_away(prefix)).await
+    /// Forgets all entries whose keys start with `prefix`.
+    pub(in crate::store) async fn purge_prefix(&self, prefix: &[u8]) -> Result<u64, StoreError> {
+        self.check_key(prefix)?;
+        self.within_purge_timeout(self.scan_away(self.names.entry_prefix(prefix)), Change::Prefix(prefix))
+            .await
     }
 
     /// Forgets entries, tags and locks of the namespace; the entries are counted.
-    pub(super) async fn purge_everything(&self) -> Result<u64, StoreError> {
-        self.within_purge_timeout(self.scan_away(self.names.everything())).await
+    pub(in crate::store) async fn purge_everything(&self) -> Result<u64, StoreError> {
+        self.within_purge_timeout(self.scan_away(self.names.everything()), Change::Everything).await
     }
 
     /// Forgets all entries noted under `tag`.
-    pub(super) async fn purge_tag(&self, tag: &str) -> Result<u64, StoreError> {
-        self.within_purge_timeout(self.tag_away(self.names.tag(tag))).await
+    pub(in crate::store) async fn purge_tag(&self, tag: &str) -> Result<u64, StoreError> {
+        self.within_purge_timeout(self.tag_away(self.names.tag(tag)), Change::Everything).await
     }
 
-    async fn within_purge_timeout<T>(
+    async fn within_purge_timeout(
         &self,
-        purge: impl Future<Output = Result<T, StoreError>>,
-    ) -> Result<T, StoreError> {
+        purge: impl Future<Output = Result<u64, StoreError>>,
+        change: Change<'_>,
+    ) -> Result<u64, StoreError> {
         let limit = self.shared.config.purge_timeout;
         let server = self.shared.server.clone();
-        timeout_at(Instant::now() + limit, purge).await.unwrap_or(Err(StoreError::TimedOut { server, limit }))
+        let deadline = Instant::now() + limit;
+        let forgotten =
+            timeout_at(deadline, purge).await.unwrap_or(Err(StoreError::TimedOut { server, limit }));
+        // Also after a purge that got half way.
+        self.announce(change).await?;
+        forgotten
     }
 
     async fn scan_away(&self, prefix: Vec<u8>) -> Result<u64, StoreError> {

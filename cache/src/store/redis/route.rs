@@ -13,7 +13,6 @@ pub(super) enum Route {
 
 /// A command, the name of the key that decides where it goes, and whether it may be sent twice.
 pub(super) struct Ask {
-    #[expect(dead_code, reason = "one server holds all keys; a Cluster will route by it")]
     pub(super) name: Vec<u8>,
     pub(super) command: Cmd,
     pub(super) is_repeatable: bool,

@@ -166,6 +166,8 @@ fn start_log(server: &ServerConfig) -> Result<Option<tracing_appender::non_block
 }
 
 fn log_file(folder: &Path) -> Result<tracing_appender::rolling::RollingFileAppender, Failure> {
+    std::fs::create_dir_all(folder)
+        .map_err(|error| Failure::Runtime(format!("evenly: cannot log to {}: {error}", folder.display())))?;
     tracing_appender::rolling::Builder::new()
         .rotation(tracing_appender::rolling::Rotation::DAILY)
         .filename_prefix("evenly.log")

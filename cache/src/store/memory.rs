@@ -62,7 +62,7 @@ impl Memory {
         let cache = Cache::builder(max_bytes)
             .policy(policy)
             .clock(clock)
-            .weigher(|key, held| held.weight(key))
+            .weigher(Held::weight_under)
             .build()
             .map_err(|error| StoreError::Config { what: error.to_string().into() })?;
         let writers = std::array::from_fn(|_| Mutex::new(()));
@@ -158,9 +158,10 @@ impl Memory {
 }
 
 impl Held {
-    fn weight(&self, key: &[u8]) -> u64 {
-        let tags: usize = self.tags.iter().flat_map(|tags| tags.iter()).map(|tag| tag.len() + 16).sum();
-        (key.len() + self.value.len() + tags + ENTRY_BYTES) as u64
+    #[allow(clippy::borrowed_box, reason = "the shape of a weigher")]
+    fn weight_under(key: &Box<[u8]>, held: &Self) -> u64 {
+        let tags: usize = held.tags.iter().flat_map(|tags| tags.iter()).map(|tag| tag.len() + 16).sum();
+        (key.len() + held.value.len() + tags + ENTRY_BYTES) as u64
     }
 }
 

@@ -4,13 +4,13 @@ use std::fmt;
 
 use http::{HeaderValue, Response, StatusCode, header};
 
-use crate::{body::Body, target::TargetError, upstream::SendError};
+use crate::{admit::Refusal, body::Body, upstream::SendError};
 
 /// Why the client gets an answer that is our own.
 #[derive(Debug)]
 pub(crate) enum Error {
-    /// The request's target or host cannot be what it claims.
-    Target(TargetError),
+    /// The request may not pass.
+    Refused(Refusal),
     /// No member gave an answer.
     Send(SendError),
 }
@@ -19,7 +19,7 @@ impl Error {
     /// The status for the client (RFC 9110 §15).
     pub(crate) fn status(&self) -> StatusCode {
         match self {
-            Error::Target(_) => StatusCode::BAD_REQUEST,
+            Error::Refused(refusal) => refusal.status(),
             Error::Send(SendError::NoMember(_)) => StatusCode::SERVICE_UNAVAILABLE,
             Error::Send(SendError::Client(_)) => StatusCode::BAD_REQUEST,
             Error::Send(SendError::Silent { .. }) => StatusCode::GATEWAY_TIMEOUT,
@@ -31,6 +31,9 @@ impl Error {
     pub(crate) fn into_response(self) -> Response<Body> {
         let status = self.status();
         tracing::debug!(%status, error = %self, "request failed");
+        if let Error::Refused(refusal) = self {
+            return refusal.into_response().map(Body::from);
+        }
         let reason = status.canonical_reason().unwrap_or("error");
         let mut response = Response::new(Body::from(format!("{} {reason}\n", status.as_u16())));
         *response.status_mut() = status;
@@ -51,15 +54,15 @@ impl Error {
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Error::Target(error) => error.fmt(f),
+            Error::Refused(refusal) => refusal.fmt(f),
             Error::Send(error) => error.fmt(f),
         }
     }
 }
 
-impl From<TargetError> for Error {
-    fn from(error: TargetError) -> Self {
-        Error::Target(error)
+impl From<Refusal> for Error {
+    fn from(refusal: Refusal) -> Self {
+        Error::Refused(refusal)
     }
 }
 

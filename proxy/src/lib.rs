@@ -20,6 +20,7 @@ pub mod admit;
 pub mod body;
 pub mod cli;
 pub mod config;
+mod connection;
 mod demo;
 mod error;
 pub mod headers;

@@ -9,9 +9,7 @@
 use std::{io, net::IpAddr, pin::pin, sync::Arc, time::Duration};
 
 use arc_swap::ArcSwap;
-use http::{HeaderValue, uri::Scheme};
-use hyper::{server::conn::http1, service::service_fn};
-use hyper_util::rt::{TokioIo, TokioTimer};
+use http::uri::Scheme;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpListener, UnixListener},
@@ -20,8 +18,8 @@ use tokio::{
 
 use crate::{
     config::{Config, Listen},
+    connection::{Shared, serve_connection},
     observe::Counters,
-    serve::{Client, serve},
     state::{StartError, State},
 };
 
@@ -50,14 +48,6 @@ use crate::{
 #[derive(Debug, Clone)]
 pub struct Proxy {
     shared: Arc<Shared>,
-}
-
-#[derive(Debug)]
-struct Shared {
-    state: ArcSwap<State>,
-    counters: Counters,
-    /// True once draining. Every listener and connection holds a receiver; when all are gone, all have ended.
-    draining: watch::Sender<bool>,
 }
 
 impl Proxy {
@@ -124,39 +114,7 @@ impl Proxy {
     }
 
     fn spawn<S: AsyncRead + AsyncWrite + Send + Unpin + 'static>(&self, stream: S, address: IpAddr) {
-        tokio::spawn(connection(Arc::clone(&self.shared), stream, address));
-    }
-}
-
-/// Serves one connection to its end.
-async fn connection<S>(shared: Arc<Shared>, stream: S, address: IpAddr)
-where
-    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
-{
-    let mut draining = shared.draining.subscribe();
-    let text = HeaderValue::from_str(&address.to_string());
-    let address_text = text.unwrap_or_else(|_| HeaderValue::from_static("unknown"));
-    let client = Client { address, address_text, scheme: Scheme::HTTP };
-    let timeouts = shared.state.load().timeouts;
-    let service = service_fn(|request| {
-        let (shared, client) = (&shared, &client);
-        async move {
-            let state = shared.state.load_full();
-            Ok::<_, std::convert::Infallible>(serve(&state, &shared.counters, client, request).await)
-        }
-    });
-    let mut http = http1::Builder::new();
-    http.timer(TokioTimer::new()).header_read_timeout(timeouts.read);
-    let mut connection = pin!(http.serve_connection(TokioIo::new(stream), service));
-    let ended = tokio::select! {
-        ended = connection.as_mut() => ended,
-        () = async { drop(draining.wait_for(|draining| *draining).await) } => {
-            connection.as_mut().graceful_shutdown();
-            connection.await
-        }
-    };
-    if let Err(error) = ended {
-        tracing::debug!(client = %client.address, %error, "connection ended");
+        tokio::spawn(serve_connection(Arc::clone(&self.shared), stream, address, Scheme::HTTP));
     }
 }
 

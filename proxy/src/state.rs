@@ -5,7 +5,12 @@ use std::{net::IpAddr, sync::Arc};
 use balancers::{Algorithm, Pool, Query};
 
 use crate::{
-    config::{Config, Timeouts},
+    admit::{
+        admission::Admission,
+        auth::Auth,
+        password::{HtpasswdError, read_htpasswd},
+    },
+    config::{Config, ServerConfig, Timeouts},
     upstream::{Backend, Group},
 };
 
@@ -14,6 +19,7 @@ use crate::{
 pub(crate) struct State {
     pub(crate) group: Group,
     pub(crate) timeouts: Timeouts,
+    pub(crate) admission: Admission,
     balances_by_client: bool,
 }
 
@@ -21,7 +27,7 @@ impl State {
     /// Builds the state that `config` describes.
     pub(crate) fn build(config: &Config) -> Result<Arc<State>, StartError> {
         let server = &config.server;
-        if server.auth || !server.reverse {
+        if !server.reverse {
             return Err(StartError::NotYet);
         }
         let pool = Pool::new(server.balance);
@@ -39,6 +45,7 @@ impl State {
         Ok(Arc::new(State {
             group: Group { pool, response_timeout: server.timeouts.response },
             timeouts: server.timeouts,
+            admission: build_admission(server)?,
             balances_by_client: matches!(server.balance, Algorithm::Ring | Algorithm::BoundedRing),
         }))
     }
@@ -49,12 +56,35 @@ impl State {
     }
 }
 
+fn build_admission(server: &ServerConfig) -> Result<Admission, StartError> {
+    let config = &server.admission;
+    let mut users = config.users.clone();
+    if let Some(file) = &config.htpasswd {
+        users.extend(read_htpasswd(file).map_err(StartError::Htpasswd)?);
+    }
+    for (name, _) in users.iter().filter(|(_, password)| password.is_plain()) {
+        tracing::warn!(user = %name, "password in plain text; `evenly hash-password` makes a hash of it");
+    }
+    let auth = Auth::new(users, !server.reverse, config.failures_max);
+    Ok(Admission {
+        limits: config.limits,
+        trusted: config.trusted.clone(),
+        style: config.style,
+        rules: config.rules.clone(),
+        auth: Some(Arc::new(auth)),
+        asks_everybody: server.auth,
+        is_forward: !server.reverse,
+    })
+}
+
 /// Why a configuration that reads well cannot be started.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum StartError {
     /// The members cannot stand in one pool.
     Members(balancers::EditError),
+    /// The file of users cannot be used.
+    Htpasswd(HtpasswdError),
     /// Asks for something this version does not do.
     NotYet,
 }
@@ -63,7 +93,8 @@ impl std::fmt::Display for StartError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             StartError::Members(error) => error.fmt(f),
-            StartError::NotYet => f.write_str("auth = true and reverse = false are not built yet"),
+            StartError::Htpasswd(error) => error.fmt(f),
+            StartError::NotYet => f.write_str("reverse = false is not built yet"),
         }
     }
 }

@@ -9,7 +9,7 @@ use std::{
 
 /// `(room, rooms it must not use)`.
 const FORBIDDEN: [(&str, &[&str]); 9] = [
-    ("config", &["admit", "demo", "http_cache", "observe", "serve", "server", "state", "tunnel", "upstream"]),
+    ("config", &["demo", "http_cache", "observe", "serve", "server", "state", "tunnel", "upstream"]),
     ("http_cache", &["admit", "config", "demo", "serve", "server", "state", "upstream"]),
     ("admit", &["config", "demo", "http_cache", "serve", "server", "state", "upstream"]),
     ("headers", &["config", "http_cache", "serve", "server", "state", "upstream"]),

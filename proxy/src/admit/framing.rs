@@ -357,7 +357,8 @@ pub const LINE_LEN_MAX: usize = 64 * 1024;
 pub const EXTENSION_LEN_MAX: usize = 4 * 1024;
 /// 15 digits keep a chunk below 2⁶⁰ bytes.
 const CHUNK_DIGITS_MAX: usize = 15;
-const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+/// How HTTP/2 begins (RFC 9113 §3.4).
+pub(super) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 #[cfg(test)]
 mod tests {

@@ -11,7 +11,8 @@
 //!               └────────── Switch ◄──────┘
 //! ```
 //!
-//! HTTP/2, recognised by its preface, passes untouched. Nothing is copied unless bytes must wait.
+//! HTTP/2, recognised by its preface, passes untouched: [`Guard::protocol`] tells which of the two a client speaks,
+//! whether it came by ALPN or by prior knowledge. Nothing is copied but the first bytes, and bytes that must wait.
 
 use std::io;
 use std::pin::Pin;
@@ -19,9 +20,9 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker, ready};
 
 use parking_lot::Mutex;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 
-use super::framing::{Framing, Step};
+use super::framing::{Framing, PREFACE, Step};
 
 /// A stream from a client, followed by [`Framing`].
 #[derive(Debug)]
@@ -33,6 +34,15 @@ pub struct Guard<S> {
     /// How many bytes of the refusal are still to be shown, once the framing is broken.
     refusal: Option<&'static [u8]>,
     switch: Arc<Switch>,
+}
+
+/// What a client speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Protocol {
+    /// HTTP/1.0 or 1.1.
+    Http1,
+    /// HTTP/2.
+    Http2,
 }
 
 /// The service's side of a [`Guard`]: tells it how a request to leave HTTP/1 was answered.
@@ -80,6 +90,30 @@ impl<S> Guard<S> {
     /// The handle for the service.
     pub fn switch(&self) -> Arc<Switch> {
         Arc::clone(&self.switch)
+    }
+
+    /// Which protocol the client speaks, by its first bytes; none when it leaves without a word.
+    ///
+    /// # Errors
+    /// When the stream fails.
+    pub async fn protocol(&mut self) -> io::Result<Option<Protocol>>
+    where
+        S: AsyncRead + Unpin,
+    {
+        self.held.reserve(FIRST_READ);
+        loop {
+            if self.stream.read_buf(&mut self.held).await? == 0 {
+                return Ok((!self.held.is_empty()).then_some(Protocol::Http1));
+            }
+            let common =
+                self.held.iter().zip(PREFACE).take_while(|(byte, expected)| byte == expected).count();
+            if common == PREFACE.len() {
+                return Ok(Some(Protocol::Http2));
+            }
+            if common < self.held.len() {
+                return Ok(Some(Protocol::Http1));
+            }
+        }
     }
 
     /// Shows what was just put into `buffer` behind `start` to the follower, and takes back what the parser may not see.
@@ -167,6 +201,8 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Guard<S> {
 
 /// In a head, a chunk line, after chunk data or in trailers: CR demands LF next.
 const REFUSAL: &[u8] = b"\r\r";
+/// Room for the head of an ordinary request.
+const FIRST_READ: usize = 4096;
 
 #[cfg(test)]
 mod tests {
@@ -192,6 +228,26 @@ mod tests {
             b"GET / HTTP/1.1\r\nA: b\r\r"
         );
         assert_eq!(read_all(b"\nGET").await, b"\r\r");
+    }
+
+    #[tokio::test]
+    async fn the_protocol_is_told_by_the_first_bytes_which_are_read_again() {
+        for (sent, expected) in [
+            (PREFACE, Some(Protocol::Http2)),
+            (b"POST / HTTP/1.1\r\n", Some(Protocol::Http1)),
+            (b"PRI * HTTP/1.1\r\n", Some(Protocol::Http1)),
+            (b"PR", Some(Protocol::Http1)),
+            (b"", None),
+        ] {
+            let (mut client, server) = tokio::io::duplex(5);
+            let mut guard = Guard::new(server);
+            let sending = tokio::spawn(async move { client.write_all(sent).await });
+            assert_eq!(guard.protocol().await.unwrap(), expected);
+            let mut seen = Vec::new();
+            guard.read_to_end(&mut seen).await.unwrap();
+            assert_eq!(seen, sent);
+            sending.await.unwrap().unwrap();
+        }
     }
 
     #[tokio::test]

@@ -6,6 +6,7 @@
 //!
 //! | file | decides |
 //! |---|---|
+//! | [`admission`] | all of the following, in order |
 //! | [`framing`], [`guard`] | where a message ends, strictly; only bytes beyond doubt reach the parser |
 //! | [`sanitise`] | what a request means: one host, one path, one length |
 //! | [`client`], [`proxy_protocol`] | who the client is, as far as trusted proxies vouch for it |
@@ -14,6 +15,7 @@
 //!
 //! The decisions are pure: a request comes in, the request or a [`Refusal`] comes out. Nothing here reads configuration.
 
+pub mod admission;
 pub mod auth;
 pub mod client;
 pub mod framing;

@@ -17,6 +17,7 @@
 //! ```
 
 use std::fmt;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use argon2::Argon2;
@@ -116,6 +117,43 @@ pub fn hash(password: &str) -> Result<String, PasswordError> {
         Argon2::default().hash_password(password.as_bytes()).map_err(|_| PasswordError::Hash("argon2"))?;
     Ok(hash.to_string())
 }
+
+/// Reads a file as Apache's `htpasswd` writes it: `name:hash` a line, `#` for comments.
+///
+/// # Errors
+/// When it cannot be read, or a line is not of that form.
+pub fn read_htpasswd(file: &Path) -> Result<Vec<(String, Password)>, HtpasswdError> {
+    let wrong = |line, why: String| HtpasswdError { file: file.to_owned(), line, why };
+    let text = std::fs::read_to_string(file).map_err(|error| wrong(0, error.to_string()))?;
+    let mut users = Vec::new();
+    for (at, line) in text.lines().enumerate() {
+        let line = line.trim();
+        if line.is_empty() || line.starts_with('#') {
+            continue;
+        }
+        let (name, hash) = line.split_once(':').ok_or_else(|| wrong(at + 1, "no \":\"".to_owned()))?;
+        let password = hash.parse().map_err(|error: PasswordError| wrong(at + 1, error.to_string()))?;
+        users.push((name.to_owned(), password));
+    }
+    Ok(users)
+}
+
+/// Why a file of users cannot be used.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HtpasswdError {
+    file: PathBuf,
+    /// From 1; 0 for the whole file.
+    line: usize,
+    why: String,
+}
+
+impl fmt::Display for HtpasswdError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}: {}", self.file.display(), self.line, self.why)
+    }
+}
+
+impl std::error::Error for HtpasswdError {}
 
 /// What is wrong with a stored password.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -238,6 +276,23 @@ mod tests {
         }
         assert!(stored("x").is_plain() && !stored(APR1_VECTORS[0].0).is_plain());
         assert_eq!(format!("{:?}", stored("secret")), "Password(Plain)");
+    }
+
+    #[test]
+    fn htpasswd_files_are_read_line_by_line() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("users");
+        std::fs::write(&file, format!("# ours\n\nalice:{}\nbob:plain\n", APR1_VECTORS[0].0)).unwrap();
+        let users = read_htpasswd(&file).unwrap();
+        assert!(users[0].0 == "alice" && users[0].1.is(b"password") && users[1].1.is_plain());
+        std::fs::write(&file, "alice:x\nbob:$6$a$b\n").unwrap();
+        assert!(
+            read_htpasswd(&file)
+                .unwrap_err()
+                .to_string()
+                .ends_with("users:2: password hash is not argon2, bcrypt or apr1")
+        );
+        assert!(read_htpasswd(&folder.path().join("none")).is_err());
     }
 
     #[test]

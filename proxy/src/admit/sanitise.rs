@@ -5,7 +5,7 @@
 //!
 //! | doubt | here |
 //! |---|---|
-//! | no `Host`, several, or one that is no host | 400 (HTTP/1.0 may leave it out) |
+//! | no `Host`, several, or one that is no host | 400 (HTTP/1.0 may leave it out: then it is `localhost`) |
 //! | absolute target and another `Host` | the target wins, `Host` is rewritten (RFC 9112 §3.2.2) |
 //! | `:authority` and another `host` | 400 |
 //! | escapes, dots, `//`, `;`, `\` in the path | one normal form, see [`target`](crate::target) |
@@ -117,12 +117,13 @@ fn settle_host(parts: &mut Parts) -> Result<(), Refusal> {
     }
     let host = field.map(|field| Host::parse(field.as_bytes())).transpose()?;
     let Some(authority) = parts.uri.authority() else {
-        // HTTP/1.0 without a host is left so: who sends it on gives it the upstream's name.
-        return if host.is_none() && parts.version == Version::HTTP_2 {
-            Err(Refusal::HostCount(0))
-        } else {
-            Ok(())
-        };
+        if host.is_none() {
+            if parts.version == Version::HTTP_2 {
+                return Err(Refusal::HostCount(0));
+            }
+            parts.headers.insert(HOST, HeaderValue::from_static("localhost"));
+        }
+        return Ok(());
     };
     let wanted = Host::parse(authority.as_str().as_bytes())?;
     if parts.method == Method::CONNECT && wanted.port.is_none() {
@@ -272,7 +273,7 @@ mod tests {
         assert_eq!(get("http://u:p@a.test/", &[HOST_A]).unwrap_err(), BAD);
         assert_eq!(get("http://b.test:81", &[HOST_A]).unwrap().headers["host"], "b.test:81");
         assert_eq!(get("http://A.test:80/x?y", &[HOST_A]).unwrap().headers["host"], "a.test");
-        assert!(request("GET", "/", Version::HTTP_10, &[]).unwrap().headers.is_empty());
+        assert_eq!(request("GET", "/", Version::HTTP_10, &[]).unwrap().headers["host"], "localhost");
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `model.rs` | what can be configured, with which defaults and limits |
 //! | `read.rs` | which key sets what; goproxy's names included |
+//! | `admission.rs`, `rules.rs` | who and what may come in |
 //! | `address.rs` | the grammar of listeners and members |
 //! | `reader.rs` | how a table is read without missing a fault |
 //! | `error.rs` | how faults are shown |
@@ -25,12 +26,15 @@
 //! ```
 
 mod address;
+mod admission;
 mod error;
 mod model;
 mod read;
 mod reader;
+mod rules;
 
 pub use address::{Address, AddressError, Listen, Member, WEIGHT_MAX};
+pub use admission::{AdmissionConfig, FAILURES_PER_MINUTE};
 pub use error::{Fault, Faults};
 pub use model::{
     CacheConfig, CacheStore, Config, LogLevel, MemoryConfig, RedisConfig, Secret, ServerConfig, Timeouts,

@@ -4,10 +4,10 @@ use std::{fmt, path::PathBuf, time::Duration};
 
 use balancers::Algorithm;
 
-use super::{Listen, Member};
+use super::{AdmissionConfig, Listen, Member};
 
 /// A whole configuration.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone)]
 pub struct Config {
     /// `[server]`
     pub server: ServerConfig,
@@ -18,7 +18,7 @@ pub struct Config {
 }
 
 /// `[server]`
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone)]
 pub struct ServerConfig {
     /// `port`: where clients connect.
     pub listen: Listen,
@@ -30,8 +30,8 @@ pub struct ServerConfig {
     pub balance: Algorithm,
     /// `auth`: nothing passes without a user's password.
     pub auth: bool,
-    /// `user`: name and password, in the order of the file.
-    pub users: Vec<(String, Secret)>,
+    /// `user`, `trusted_proxies`, `[[rules]]` and their kin.
+    pub admission: AdmissionConfig,
     /// `cache`: absent when false.
     pub cache: Option<CacheConfig>,
     /// `log`
@@ -122,7 +122,7 @@ impl Default for ServerConfig {
             members: Vec::new(),
             balance: Algorithm::P2c,
             auth: false,
-            users: Vec::new(),
+            admission: AdmissionConfig::default(),
             cache: None,
             log: LogLevel::Info,
             log_path: None,

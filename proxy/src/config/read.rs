@@ -7,6 +7,7 @@ use toml::{Spanned, de::DeTable};
 
 use super::{
     Config, Listen, Member,
+    admission::{read_admission, read_admission_rules},
     error::{Faults, Sink},
     model::{CacheConfig, CacheStore, LogLevel, MemoryConfig, RedisConfig, ServerConfig, Timeouts},
     reader::Section,
@@ -34,7 +35,7 @@ impl Config {
 
 fn read_root(mut root: Section<'_, '_>) -> Config {
     let _ = root.string("title");
-    let server = match root.section("server") {
+    let mut server = match root.section("server") {
         Some(section) => read_server(section),
         None => {
             let start = Spanned::new(0..0, ());
@@ -44,6 +45,7 @@ fn read_root(mut root: Section<'_, '_>) -> Config {
     };
     let redis = root.section("redis").map(read_redis).unwrap_or_default();
     let memory = root.section("mem").map(read_memory).unwrap_or_default();
+    read_admission_rules(&mut root, &mut server.admission);
     root.finish();
     Config { server, redis, memory }
 }
@@ -59,11 +61,7 @@ fn read_server(mut server: Section<'_, '_>) -> ServerConfig {
         members: read_members(&mut server, reverse),
         balance: read_balance(&mut server).unwrap_or(default.balance),
         auth: server.boolean("auth").unwrap_or(default.auth),
-        users: server
-            .string_map("user")
-            .into_iter()
-            .map(|(k, v)| (k.into_inner(), v.into_inner().into()))
-            .collect(),
+        admission: read_admission(&mut server),
         cache: read_cache(&mut server),
         log: match server.integer("log", 0..=1) {
             Some(1) => LogLevel::Debug,
@@ -76,7 +74,7 @@ fn read_server(mut server: Section<'_, '_>) -> ServerConfig {
             .map(Into::into),
         timeouts: read_timeouts(&mut server),
     };
-    if config.auth && config.users.is_empty() {
+    if config.auth && config.admission.users.is_empty() && config.admission.htpasswd.is_none() {
         let place = server.place("auth").unwrap_or(Spanned::new(0..0, ()));
         let help = "add user = { name = \"password\" }, or set auth = false";
         server.fault(&place, "auth = true, but there is no user who could pass", Some(help.to_owned()));

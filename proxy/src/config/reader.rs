@@ -35,7 +35,6 @@ impl<'a, 'i> Section<'a, 'i> {
         Some(Section { name: self.path(key), table, asked: Vec::new(), sink: self.sink })
     }
 
-    #[expect(dead_code, reason = "rules and upstream groups are such tables")]
     /// The tables of `[[key]]`, in order.
     pub(super) fn sections(&mut self, key: &'static str) -> Vec<Section<'a, 'i>> {
         let Some(value) = self.value(key) else { return Vec::new() };
@@ -85,6 +84,14 @@ impl<'a, 'i> Section<'a, 'i> {
             }
         }
         Some(Spanned::new(value.span(), strings))
+    }
+
+    /// A string or a list of strings; nothing is an empty list.
+    pub(super) fn list(&mut self, key: &'static str) -> Vec<Spanned<String>> {
+        match self.table.get(key).map(Spanned::get_ref) {
+            Some(DeValue::Array(_)) => self.strings(key).map(Spanned::into_inner).unwrap_or_default(),
+            _ => self.string(key).into_iter().collect(),
+        }
     }
 
     /// The entries of a table of strings, such as `user = { name = "password" }`.

@@ -6,7 +6,9 @@ use alloc::vec::Vec;
 use core::fmt;
 use core::str::FromStr;
 
-use crate::algorithms::{BoundedRing, LeastLoad, P2c, Random, Ring, RoundRobin};
+use crate::algorithms::{
+    BoundedRing, Cost, Ketama, KetamaScheme, LeastLoad, Maglev, P2c, Random, Rendezvous, Ring, RoundRobin,
+};
 use crate::balancer::Balancer;
 use crate::error::EditError;
 use crate::members::Members;
@@ -34,12 +36,22 @@ pub enum Algorithm {
     RoundRobin,
     /// [`P2c`]: the less loaded of two drawn by lot.
     P2c,
+    /// [`P2c`] by [`Cost::Latency`]: of two drawn by lot, the one that will likely answer first.
+    PeakEwma,
+    /// [`LeastLoad`]: the least loaded of all.
+    LeastLoad,
+    /// [`LeastLoad`] by [`Cost::Latency`]: of all, the one that will likely answer first.
+    LeastLatency,
     /// [`Ring`]: by key, on a consistent ring.
     Ring,
     /// [`BoundedRing`]: by key, on a ring, never over a ceiling.
     BoundedRing,
-    /// [`LeastLoad`]: the least loaded of all.
-    LeastLoad,
+    /// [`Ketama`]: by key, on the ring that nginx draws.
+    Ketama,
+    /// [`Maglev`]: by key, in one look at a table.
+    Maglev,
+    /// [`Rendezvous`]: by key, the highest bidder.
+    Rendezvous,
     /// [`Ring`] again, for callers that key by client address. It is an entry of its own because the choice decides
     /// where the key comes from ([`KeyUse::ClientAddress`]), which is what a user who writes `ip_hash` means.
     IpHash,
@@ -67,23 +79,75 @@ pub struct Options {
     /// Where round robin starts: this many turns into its order (default 0). Give each process another number, so
     /// that many that start at once do not all send their first request to the same member.
     pub first_turn: u64,
+    /// The slots of a Maglev table: a prime (default 65,537). A hundred a member or more keep the shares even.
+    pub maglev_slots: u32,
+    /// Whose ketama (default nginx's).
+    pub ketama: KetamaScheme,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { ring_points: 160, bound_percent: 125, first_turn: 0 }
+        Self {
+            ring_points: 160,
+            bound_percent: 125,
+            first_turn: 0,
+            maglev_slots: 65_537,
+            ketama: KetamaScheme::default(),
+        }
+    }
+}
+
+impl Options {
+    /// Sets [`Self::ring_points`].
+    #[must_use]
+    pub fn with_ring_points(mut self, points: u32) -> Self {
+        self.ring_points = points;
+        self
+    }
+
+    /// Sets [`Self::bound_percent`].
+    #[must_use]
+    pub fn with_bound_percent(mut self, percent: u32) -> Self {
+        self.bound_percent = percent;
+        self
+    }
+
+    /// Sets [`Self::first_turn`].
+    #[must_use]
+    pub fn with_first_turn(mut self, turn: u64) -> Self {
+        self.first_turn = turn;
+        self
+    }
+
+    /// Sets [`Self::maglev_slots`].
+    #[must_use]
+    pub fn with_maglev_slots(mut self, slots: u32) -> Self {
+        self.maglev_slots = slots;
+        self
+    }
+
+    /// Sets [`Self::ketama`].
+    #[must_use]
+    pub fn with_ketama(mut self, scheme: KetamaScheme) -> Self {
+        self.ketama = scheme;
+        self
     }
 }
 
 impl Algorithm {
     /// All of them.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 12] = [
         Self::Random,
         Self::RoundRobin,
         Self::P2c,
+        Self::PeakEwma,
+        Self::LeastLoad,
+        Self::LeastLatency,
         Self::Ring,
         Self::BoundedRing,
-        Self::LeastLoad,
+        Self::Ketama,
+        Self::Maglev,
+        Self::Rendezvous,
         Self::IpHash,
     ];
 
@@ -96,7 +160,12 @@ impl Algorithm {
             Self::P2c => "p2c",
             Self::Ring => "ring",
             Self::BoundedRing => "bounded_ring",
+            Self::PeakEwma => "peak_ewma",
             Self::LeastLoad => "least_load",
+            Self::LeastLatency => "least_latency",
+            Self::Ketama => "ketama",
+            Self::Maglev => "maglev",
+            Self::Rendezvous => "rendezvous",
             Self::IpHash => "ip_hash",
         }
     }
@@ -105,8 +174,9 @@ impl Algorithm {
     #[must_use]
     pub const fn key_use(self) -> KeyUse {
         match self {
-            Self::Random | Self::RoundRobin | Self::P2c | Self::LeastLoad => KeyUse::Ignored,
-            Self::Ring | Self::BoundedRing => KeyUse::Any,
+            Self::Random | Self::RoundRobin => KeyUse::Ignored,
+            Self::P2c | Self::PeakEwma | Self::LeastLoad | Self::LeastLatency => KeyUse::Ignored,
+            Self::Ring | Self::BoundedRing | Self::Ketama | Self::Maglev | Self::Rendezvous => KeyUse::Any,
             Self::IpHash => KeyUse::ClientAddress,
         }
     }
@@ -119,12 +189,17 @@ impl Algorithm {
         Ok(match self {
             Self::Random => Box::new(Random::new(members)),
             Self::RoundRobin => Box::new(RoundRobin::new(members, options.first_turn)),
-            Self::P2c => Box::new(P2c::new(members)),
+            Self::P2c => Box::new(P2c::new(members, Cost::InFlight)),
+            Self::PeakEwma => Box::new(P2c::new(members, Cost::Latency)),
+            Self::LeastLoad => Box::new(LeastLoad::new(members, Cost::InFlight)),
+            Self::LeastLatency => Box::new(LeastLoad::new(members, Cost::Latency)),
+            Self::Ketama => Box::new(Ketama::new(members, options.ketama)?),
+            Self::Maglev => Box::new(Maglev::new(members, options.maglev_slots)?),
+            Self::Rendezvous => Box::new(Rendezvous::new(members)),
             Self::Ring | Self::IpHash => Box::new(Ring::new(members, options.ring_points)?),
             Self::BoundedRing => {
                 Box::new(BoundedRing::new(members, options.ring_points, options.bound_percent)?)
             }
-            Self::LeastLoad => Box::new(LeastLoad::new(members)),
         })
     }
 }

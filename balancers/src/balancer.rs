@@ -1,6 +1,8 @@
 //! What every algorithm is: a question in, an index out.
 
 use alloc::boxed::Box;
+use alloc::format;
+use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt::Debug;
 
@@ -61,6 +63,17 @@ pub trait Balancer: Send + Sync + Debug {
     /// The member a key belongs to while everyone is up and idle; `None` for algorithms that do not place by key.
     fn home(&self, _query: &Query<'_>) -> Option<usize> {
         None
+    }
+
+    /// Why a pick just now would be answered as it is, in words and numbers.
+    fn explain(&self, query: &Query<'_>, rng: &mut Rng) -> String {
+        match self.pick(query, rng).map(|index| self.members().at(index)) {
+            Some(member) => {
+                let (id, weight, total) = (member.id(), member.weight(), self.members().total_weight());
+                format!("{id:?} was drawn by lot; its weight is {weight} of {total}")
+            }
+            None => "nobody takes it now".into(),
+        }
     }
 
     /// Whether to be built anew when a member's health changes, because it lays out turns ahead of time.

@@ -31,6 +31,11 @@ pub(crate) fn ring_point(id: &[u8], j: u32) -> u32 {
     (xxh3_64_with_seed(id, u64::from(j)) >> 32) as u32
 }
 
+/// A member's own hash, for tables and bids.
+pub(crate) fn seeded(id: &[u8], seed: u64) -> u64 {
+    xxh3_64_with_seed(id, seed)
+}
+
 /// A well mixed number of two (splitmix64's finaliser).
 #[inline]
 pub(crate) const fn mix(a: u64, b: u64) -> u64 {

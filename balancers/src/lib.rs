@@ -25,10 +25,17 @@
 //! | [`random`](algorithms::Random) | many callers, equal servers, no state wanted | – | – |
 //! | [`round_robin`](algorithms::RoundRobin) | an even stream of equal requests, exact shares by weight | – | – |
 //! | [`p2c`](algorithms::P2c) | the default: near the best balance at the price of two loads | – | in flight |
+//! | `peak_ewma` | [`p2c`](algorithms::P2c) that sees slow and failing members | – | latency × in flight |
 //! | [`least_load`](algorithms::LeastLoad) | one caller that sees all traffic: the shortest tail | – | in flight |
+//! | `least_latency` | many callers that share the members: [`least_load`](algorithms::LeastLoad) by latency | – | latency × in flight |
 //! | [`ring`](algorithms::Ring) | sticky keys: caches, sessions, shards | yes | – |
 //! | [`bounded_ring`](algorithms::BoundedRing) | sticky keys where one key may be hot | yes | in flight |
-//! | `ip_hash` | sticky clients: `ring` keyed by [`Query::for_ip`] | client address | – |
+//! | [`maglev`](algorithms::Maglev) | sticky keys at the lowest cost, evenly; ½ % more keys may move | yes | – |
+//! | [`rendezvous`](algorithms::Rendezvous) | sticky keys over few members, with exact shares | yes | – |
+//! | [`ketama`](algorithms::Ketama) | sticky keys shared with nginx or memcached clients | yes | – |
+//! | `ip_hash` | sticky clients: [`ring`](algorithms::Ring) keyed by [`Query::for_ip`] | client address | – |
+//!
+//! And [`jump_hash`](algorithms::jump_hash), a function, for numbered shards.
 //!
 //! Every algorithm knows weights, health, draining and members to avoid, and gives the same answer whatever the
 //! order in which members were added.
@@ -49,7 +56,9 @@ mod members;
 mod pool;
 mod query;
 mod rng;
+mod shared;
 mod sync;
+mod tournament;
 
 pub use algorithm::{Algorithm, KeyUse, Options, UnknownAlgorithm};
 pub use balancer::Balancer;

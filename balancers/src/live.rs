@@ -6,15 +6,19 @@
 //! ```text
 //!     counts  = picks (40 bits) | in flight (24 bits)        + one pick = 2^24 + 1       a lease's end = − 1
 //!     ledger  = changes (32 bits) | in flight in all (32 bits)                 kept for bounded load only
-//!     share   = CLOSED (down, draining) · RAMPING (slow start) · OPEN          what the fast path looks at
+//!     share   = CLOSED (down, draining, removed) · RAMPING (slow start) · OPEN  what the fast path looks at
 //! ```
+//!
+//! Limit: 16,777,215 requests in flight at one member.
 
 use alloc::sync::Arc;
 use core::time::Duration;
 
-use crate::clock::{Clock, nanos};
+use crate::clock::nanos;
 use crate::hash::mix;
+use crate::shared::Shared;
 use crate::sync::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use crate::tournament::{self, Tournament};
 
 /// How a request ended, told to [`Lease::finish`](crate::Lease::finish).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,27 +35,38 @@ pub struct Outcome {
 pub(crate) struct Live {
     counts: AtomicU64,
     share: AtomicU32,
-    is_up: AtomicBool,
-    is_draining: AtomicBool,
-    ramp_from: AtomicU64,
+    weight: AtomicU32,
     latency_ns: AtomicU64,
     seen_at: AtomicU64,
-    number: u64,
     shared: Arc<Shared>,
+    leaf: Option<Leaf>,
+    number: u64,
+    ramp_from: AtomicU64,
+    is_up: AtomicBool,
+    is_draining: AtomicBool,
+}
+
+/// Where a member's load stands in a tree of minima.
+#[derive(Clone, Debug)]
+pub(crate) struct Leaf {
+    pub(crate) tree: Arc<Tournament>,
+    pub(crate) at: u32,
 }
 
 impl Live {
-    pub(crate) fn new(shared: &Arc<Shared>) -> Self {
+    pub(crate) fn new(shared: &Arc<Shared>, weight: u32, leaf: Option<Leaf>) -> Self {
         Self {
             counts: AtomicU64::new(0),
             share: AtomicU32::new(OPEN),
-            is_up: AtomicBool::new(true),
-            is_draining: AtomicBool::new(false),
-            ramp_from: AtomicU64::new(0),
+            weight: AtomicU32::new(weight),
             latency_ns: AtomicU64::new(0),
             seen_at: AtomicU64::new(0),
-            number: shared.numbers.fetch_add(1, Ordering::Relaxed),
             shared: Arc::clone(shared),
+            leaf,
+            number: shared.next_number(),
+            ramp_from: AtomicU64::new(0),
+            is_up: AtomicBool::new(true),
+            is_draining: AtomicBool::new(false),
         }
     }
 
@@ -61,27 +76,29 @@ impl Live {
     }
 
     #[inline]
+    pub(crate) fn leaf(&self) -> Option<&Leaf> {
+        self.leaf.as_ref()
+    }
+
+    #[inline]
     pub(crate) fn in_flight(&self) -> u32 {
         (self.counts.load(Ordering::Relaxed) & (PICK - 1)) as u32
     }
 
-    /// As `in_flight`, in one order with the ledger.
+    /// As `in_flight`, in one order with the ledger and the trees.
     pub(crate) fn in_flight_now(&self) -> u32 {
         (self.counts.load(Ordering::SeqCst) & (PICK - 1)) as u32
-    }
-
-    pub(crate) fn picks(&self) -> u64 {
-        self.counts.load(Ordering::Relaxed) / PICK
     }
 
     /// Counts one request more.
     #[inline]
     pub(crate) fn start(&self) {
-        // Relaxed: the counts order nothing else; whoever reads them wants a number, not a happened-before.
-        self.counts.fetch_add(PICK + 1, Ordering::Relaxed);
+        // On x86 an addition is ordered with everything anyway; elsewhere the trees and the ledger need it.
+        self.counts.fetch_add(PICK + 1, Ordering::SeqCst);
         if self.shared.keeps_ledger() {
-            self.shared.ledger.fetch_add(CHANGE + 1, Ordering::SeqCst);
+            self.shared.note_start();
         }
+        self.mend_tree();
     }
 
     /// Counts one request less.
@@ -89,11 +106,10 @@ impl Live {
     pub(crate) fn end(&self) {
         if self.shared.keeps_ledger() {
             // First the ledger, then the member: in between, the member seems fuller than it is, never emptier.
-            self.shared.ledger.fetch_add(CHANGE - 1, Ordering::SeqCst);
-            self.counts.fetch_sub(1, Ordering::SeqCst);
-        } else {
-            self.counts.fetch_sub(1, Ordering::Relaxed);
+            self.shared.note_end();
         }
+        self.counts.fetch_sub(1, Ordering::SeqCst);
+        self.mend_tree();
     }
 
     /// Counts one request more if fewer than `ceiling` are in flight; the ledger is left to the caller.
@@ -115,7 +131,7 @@ impl Live {
         self.is_draining.load(Ordering::Relaxed)
     }
 
-    /// Neither down nor draining: it takes picks, if perhaps few.
+    /// Takes picks, if perhaps few.
     #[inline]
     pub(crate) fn is_open(&self) -> bool {
         self.share.load(Ordering::Relaxed) != CLOSED
@@ -133,162 +149,173 @@ impl Live {
         match self.share.load(Ordering::Relaxed) {
             OPEN => true,
             RAMPING => {
-                let since =
-                    nanos(self.shared.clock.now()).saturating_sub(self.ramp_from.load(Ordering::Relaxed));
-                if since >= self.shared.slow_start_ns {
-                    self.share.store(OPEN, Ordering::Relaxed);
+                let since = self.shared.now().saturating_sub(self.ramp_from.load(Ordering::Relaxed));
+                let window = self.shared.slow_start();
+                if since >= window {
+                    // Only from ramping: it may have been closed a moment ago.
+                    let _ = self.share.compare_exchange(RAMPING, OPEN, Ordering::SeqCst, Ordering::SeqCst);
                     return true;
                 }
-                let part = (u128::from(since) << 32) / u128::from(self.shared.slow_start_ns);
-                mix(lot, self.number) >> 32 < (part as u64).max(RAMP_FLOOR)
+                let part = ((u128::from(since) << 32) / u128::from(window)) as u64;
+                mix(lot, self.number) >> 32 < part.max(RAMP_FLOOR)
             }
             _ => false,
         }
     }
 
-    /// Records whether the member is up; returns whether that is new. `settle` makes it count.
-    pub(crate) fn set_up(&self, is_up: bool) -> bool {
-        if is_up && !self.is_up() {
-            self.ramp_from.store(nanos(self.shared.clock.now()), Ordering::Relaxed);
-        }
-        self.is_up.swap(is_up, Ordering::Relaxed) != is_up
-    }
-
-    /// Records whether the member drains; returns whether it did. `settle` makes it count.
-    pub(crate) fn set_draining(&self, is_draining: bool) -> bool {
-        let did = self.is_draining.swap(is_draining, Ordering::Relaxed);
-        if did && !is_draining {
-            self.ramp_from.store(nanos(self.shared.clock.now()), Ordering::Relaxed);
-        }
-        did
-    }
-
-    /// A member new to a pool that is at work ramps up like one that returns.
-    pub(crate) fn join_slowly(&self) {
-        self.ramp_from.store(nanos(self.shared.clock.now()), Ordering::Relaxed);
-        self.share.store(RAMPING, Ordering::Relaxed);
-    }
-
-    /// Takes a finished request's latency into the mean.
+    /// Takes a finished request into the expected latency.
     pub(crate) fn observe(&self, outcome: Outcome) {
-        let now = nanos(self.shared.clock.now());
+        let now = self.shared.notice_time();
         let since = now.saturating_sub(self.seen_at.swap(now, Ordering::Relaxed));
-        let latency = nanos(outcome.latency).max(1);
-        let mean = |mean: u64| Some(if mean == 0 { latency } else { blend(mean, latency, since) });
+        let floor = if outcome.ok { 1 } else { self.shared.failure() };
+        let sample = nanos(outcome.latency).clamp(floor, LATENCY_MAX);
+        let memory = self.shared.memory();
+        let mean = |mean: u64| Some(if sample >= mean { sample } else { blend(mean, sample, since, memory) });
         let _ = self.latency_ns.fetch_update(Ordering::Relaxed, Ordering::Relaxed, mean);
     }
 
-    /// The mean latency, weighted towards now.
+    /// The expected latency, if any request has been reported.
     pub(crate) fn latency(&self) -> Option<Duration> {
         let mean = self.latency_ns.load(Ordering::Relaxed);
         (mean != 0).then(|| Duration::from_nanos(mean))
     }
 
-    /// Makes the recorded state count for picks. In a panic the down count as up.
+    /// What one request more would cost here: expected latency × (in flight + 1).
+    #[inline]
+    pub(crate) fn latency_cost(&self) -> u128 {
+        let (mean, in_flight) = (self.latency_ns.load(Ordering::Relaxed), self.in_flight());
+        let expected = match (mean, in_flight) {
+            // Nothing is known: one request at a time finds out.
+            (0, 0) => 0,
+            (0, _) => self.shared.failure(),
+            // What was seen is forgotten by half in each memory, or a member that failed once would never be asked
+            // again.
+            _ => fade(
+                mean,
+                self.shared.recently().saturating_sub(self.seen_at.load(Ordering::Relaxed)),
+                self.shared.memory(),
+            ),
+        };
+        u128::from(expected) * (u128::from(in_flight) + 1)
+    }
+
+    /// The exact order of loads for weights, as one number: fractions that differ, differ by 2⁻³² at least.
+    fn load(&self) -> u64 {
+        if !self.is_open() {
+            return tournament::CLOSED;
+        }
+        (u64::from(self.in_flight_now()) << 32) / u64::from(self.weight.load(Ordering::SeqCst).max(1))
+    }
+
+    #[inline]
+    fn mend_tree(&self) {
+        if let Some(leaf) = &self.leaf {
+            leaf.tree.mend(leaf.at as usize, || self.load());
+        }
+    }
+}
+
+/// What control does: health, draining, weight, membership. `settle` makes it count for picks.
+impl Live {
+    /// Records whether the member is up; returns whether that is new.
+    pub(crate) fn set_up(&self, is_up: bool) -> bool {
+        if is_up && !self.is_up() {
+            self.ramp_from.store(self.shared.now(), Ordering::Relaxed);
+        }
+        self.is_up.swap(is_up, Ordering::Relaxed) != is_up
+    }
+
+    /// Makes the recorded state count. In a panic the down count as up.
     pub(crate) fn settle(&self, panic: bool) {
-        let ramps = |live: &Self| live.share.load(Ordering::Relaxed) != OPEN && live.shared.slow_start_ns > 0;
+        let ramps = |live: &Self| live.share.load(Ordering::SeqCst) != OPEN && live.shared.slow_start() > 0;
         let share = match (self.is_draining(), self.is_up()) {
             (true, _) => CLOSED,
             (false, true) if ramps(self) => RAMPING,
             (false, false) if !panic => CLOSED,
             (false, _) => OPEN,
         };
-        self.share.store(share, Ordering::Relaxed);
+        self.share.store(share, Ordering::SeqCst);
+        self.mend_tree();
     }
 }
 
-/// What the members of a pool share, in all the sets it goes through.
-#[derive(Debug)]
-pub(crate) struct Shared {
-    numbers: AtomicU64,
-    keeps_ledger: AtomicBool,
-    slow_start_ns: u64,
-    clock: Arc<dyn Clock>,
-    open_weight: AtomicU64,
-    ledger: Ledger,
-}
-
-/// On a line of its own: bounded picks write it, everyone reads what stands beside it.
-#[derive(Debug)]
-#[repr(align(64))]
-struct Ledger(AtomicU64);
-
-impl core::ops::Deref for Ledger {
-    type Target = AtomicU64;
-
-    fn deref(&self) -> &AtomicU64 {
-        &self.0
+#[cfg(feature = "std")]
+impl Live {
+    pub(crate) fn picks(&self) -> u64 {
+        self.counts.load(Ordering::Relaxed) / PICK
     }
-}
 
-impl Shared {
-    pub(crate) fn new(clock: Arc<dyn Clock>, slow_start: Duration) -> Self {
-        Self {
-            numbers: AtomicU64::new(1),
-            keeps_ledger: AtomicBool::new(false),
-            slow_start_ns: nanos(slow_start),
-            clock,
-            open_weight: AtomicU64::new(0),
-            ledger: Ledger(AtomicU64::new(0)),
+    /// Records whether the member drains; returns whether it did.
+    pub(crate) fn set_draining(&self, is_draining: bool) -> bool {
+        let did = self.is_draining.swap(is_draining, Ordering::Relaxed);
+        if did && !is_draining {
+            self.ramp_from.store(self.shared.now(), Ordering::Relaxed);
         }
+        did
     }
 
-    /// From now on all that is in flight is counted in one place; `in_flight` is in flight already.
-    pub(crate) fn keep_ledger(&self, in_flight: u64) {
-        if !self.keeps_ledger.swap(true, Ordering::SeqCst) {
-            self.ledger.store(in_flight & TOTAL, Ordering::SeqCst);
-        }
+    /// The weight that its load is divided by in the trees.
+    pub(crate) fn set_weight(&self, weight: u32) {
+        self.weight.store(weight, Ordering::SeqCst);
     }
 
-    #[inline]
-    fn keeps_ledger(&self) -> bool {
-        self.keeps_ledger.load(Ordering::Relaxed)
+    /// A member new to a pool that is at work ramps up like one that returns.
+    pub(crate) fn join_slowly(&self) {
+        self.ramp_from.store(self.shared.now(), Ordering::Relaxed);
+        self.share.store(CLOSED, Ordering::SeqCst);
     }
 
-    /// The ledger as it stands: hand it back to [`Self::enter`].
-    #[inline]
-    pub(crate) fn ledger(&self) -> u64 {
-        self.ledger.load(Ordering::SeqCst)
-    }
-
-    /// Adds one to the total if nothing has changed since the ledger read `seen`.
-    #[inline]
-    pub(crate) fn enter(&self, seen: u64) -> Result<u64, u64> {
-        let next = seen.wrapping_add(CHANGE + 1);
-        self.ledger.compare_exchange(seen, next, Ordering::SeqCst, Ordering::SeqCst)
-    }
-
-    /// The weight of all members that are open.
-    #[inline]
-    pub(crate) fn open_weight(&self) -> u64 {
-        self.open_weight.load(Ordering::Relaxed)
-    }
-
-    pub(crate) fn set_open_weight(&self, weight: u64) {
-        self.open_weight.store(weight, Ordering::Relaxed);
+    /// It is in no set any more; those who still see it in an old one leave it alone.
+    pub(crate) fn leave(&self) {
+        self.share.store(CLOSED, Ordering::SeqCst);
+        self.mend_tree();
     }
 }
 
-/// The mean after a sample that comes `since` the last one: x / (1 + x) stands in for 1 − e⁻ˣ.
-fn blend(mean: u64, sample: u64, since: u64) -> u64 {
-    let (mean, sample, since) = (u128::from(mean), u128::from(sample), u128::from(since));
-    let next = (mean * u128::from(MEMORY_NS) + sample * since) / (u128::from(MEMORY_NS) + since);
+/// The mean after a sample below it, `since` the last one: x / (1 + x) stands in for 1 − e⁻ˣ.
+fn blend(mean: u64, sample: u64, since: u64, memory: u64) -> u64 {
+    let (memory, since) = (u128::from(memory), u128::from(since));
+    let next = (u128::from(mean) * memory + u128::from(sample) * since) / (memory + since).max(1);
     (next as u64).max(1)
 }
 
-/// How many requests are in flight in all, of a ledger's word.
+/// Halved for each `memory` gone by, straight in between.
 #[inline]
-pub(crate) const fn total(ledger: u64) -> u64 {
-    ledger & TOTAL
+fn fade(mean: u64, idle: u64, memory: u64) -> u64 {
+    if idle == 0 {
+        return mean;
+    }
+    let (halvings, rest) = (idle / memory, idle % memory);
+    let floor = mean >> halvings.min(63);
+    (floor - (u128::from(floor / 2) * u128::from(rest) / u128::from(memory)) as u64).max(1)
 }
 
-/// How long a latency is remembered.
-const MEMORY_NS: u64 = 10_000_000_000;
 const PICK: u64 = 1 << 24;
-const CHANGE: u64 = 1 << 32;
-const TOTAL: u64 = CHANGE - 1;
+/// About an hour: longer latencies say nothing more.
+const LATENCY_MAX: u64 = 1 << 42;
 const CLOSED: u32 = 0;
 const RAMPING: u32 = 1;
 const OPEN: u32 = 2;
 /// A ramping member starts at a sixteenth of its share: with none at all nobody would learn whether it works.
 const RAMP_FLOOR: u64 = (1 << 32) / 16;
+
+#[cfg(test)]
+mod tests {
+    use super::{blend, fade};
+
+    #[test]
+    fn a_latency_fades_by_half_in_each_memory() {
+        assert_eq!(
+            [0, 5, 10, 20, 1000].map(|idle| fade(1 << 20, idle, 10)),
+            [1 << 20, 3 << 18, 1 << 19, 1 << 18, 1]
+        );
+        assert_eq!(fade(u64::MAX, u64::MAX, 1), 1);
+    }
+
+    #[test]
+    fn a_mean_moves_towards_samples_by_the_time_they_stand_for() {
+        assert_eq!(blend(100, 0, 0, 10), 100);
+        assert_eq!(blend(100, 0, 10, 10), 50);
+        assert_eq!(blend(1 << 42, 1, u64::MAX, 1), 1);
+    }
+}

@@ -5,13 +5,13 @@
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use core::time::Duration;
 
 use crate::clock::Clock;
 use crate::error::{EditError, PickError};
-use crate::live::{Live, Shared};
+use crate::live::{Live, Outcome};
 use crate::query::Query;
 use crate::rng::Rng;
+use crate::shared::{Pace, Shared};
 
 /// The most members in a set.
 pub const MEMBERS_MAX: usize = 65_536;
@@ -86,6 +86,12 @@ impl Member {
         self.live.end();
     }
 
+    /// Counts one request that ended, and learns from how it went.
+    pub fn finish(&self, outcome: Outcome) {
+        self.live.observe(outcome);
+        self.live.end();
+    }
+
     /// Whether it takes picks: neither down nor draining.
     #[inline]
     #[must_use]
@@ -94,18 +100,28 @@ impl Member {
     }
 
     pub(crate) fn from_parts(id: Arc<str>, weight: u32, live: Arc<Live>) -> Result<Self, EditError> {
+        Self::check(&id, weight)?;
+        Ok(Self { id, weight, live })
+    }
+
+    pub(crate) fn check(id: &Arc<str>, weight: u32) -> Result<(), EditError> {
         if id.is_empty() || id.len() > ID_LEN_MAX {
             return Err(EditError::IdLen { found: id.len() });
         }
         if weight == 0 || weight > WEIGHT_MAX {
-            return Err(EditError::Weight { id, found: weight });
+            return Err(EditError::Weight { id: id.clone(), found: weight });
         }
-        Ok(Self { id, weight, live })
+        Ok(())
     }
 
     #[inline]
     pub(crate) fn live(&self) -> &Live {
         &self.live
+    }
+
+    #[cfg(feature = "std")]
+    pub(crate) fn live_arc(&self) -> Arc<Live> {
+        self.live.clone()
     }
 
     #[cfg(feature = "std")]
@@ -150,10 +166,10 @@ impl Members {
         list: impl IntoIterator<Item = (&'a str, u32)>,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, EditError> {
-        let shared = Arc::new(Shared::new(clock, Duration::ZERO));
-        let list = list
-            .into_iter()
-            .map(|(id, weight)| Member::from_parts(Arc::from(id), weight, Arc::new(Live::new(&shared))));
+        let shared = Arc::new(Shared::new(clock, Pace::default()));
+        let list = list.into_iter().map(|(id, weight)| {
+            Member::from_parts(Arc::from(id), weight, Arc::new(Live::new(&shared, weight, None)))
+        });
         let members = Self::from_parts(list.collect::<Result<Vec<_>, _>>()?, shared.clone())?;
         shared.set_open_weight(members.total_weight);
         Ok(members)
@@ -208,6 +224,27 @@ impl Members {
     #[must_use]
     pub fn total_weight(&self) -> u64 {
         self.total_weight
+    }
+
+    /// Tells whether the member at `index` is up; returns whether that is new. (In a pool: [`Pool::set_up`].)
+    ///
+    /// [`Pool::set_up`]: crate::Pool::set_up
+    pub fn set_up(&self, index: usize, is_up: bool) -> bool {
+        let is_new = self.list.get(index).is_some_and(|member| member.live.set_up(is_up));
+        if is_new {
+            self.settle(0);
+        }
+        is_new
+    }
+
+    /// Makes health and draining count for picks. When less than `panic_percent` of the members are up, all are.
+    pub(crate) fn settle(&self, panic_percent: u32) {
+        let staying = self.list.iter().filter(|member| !member.live.is_draining());
+        let (all, up) = staying.fold((0, 0), |(all, up), m| (all + 1, up + usize::from(m.live.is_up())));
+        let panic = up * 100 < all * panic_percent as usize;
+        self.list.iter().for_each(|member| member.live.settle(panic));
+        let open = self.list.iter().filter(|member| member.is_open());
+        self.shared.set_open_weight(open.map(|member| u64::from(member.weight)).sum());
     }
 
     /// Whether the member at `index` takes this pick: it is open, not avoided, and, while it comes back slowly, the

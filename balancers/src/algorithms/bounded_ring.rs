@@ -25,7 +25,9 @@
 //!
 //! let ring = BoundedRing::new(Members::new([("a", 1), ("b", 1), ("c", 1), ("d", 1)])?, 160, 125)?;
 //! let (hot, mut rng) = (Query::for_key(b"hot"), Rng::new(1));
-//! (0..100).for_each(|_| drop(ring.acquire(&hot, &mut rng)));
+//! for _ in 0..100 {
+//!     ring.acquire(&hot, &mut rng);
+//! }
 //! assert!(ring.members().iter().all(|m| m.in_flight() <= 32)); // ⌈1.25 · 100 / 4⌉
 //! # Ok::<(), balancers::EditError>(())
 //! ```
@@ -36,10 +38,10 @@ use alloc::vec::Vec;
 use super::ring::Ring;
 use crate::balancer::Balancer;
 use crate::error::EditError;
-use crate::live::total;
 use crate::members::Members;
 use crate::query::Query;
 use crate::rng::Rng;
+use crate::shared::total;
 
 /// A ring whose members have a ceiling; see the module's page.
 #[derive(Debug)]
@@ -76,7 +78,7 @@ impl BoundedRing {
         let has_room =
             |&index: &usize| u64::from(members.at(index).in_flight()) < self.ceiling(index, in_flight);
         let place = Ring::place(query, rng);
-        let with_room = || self.ring.walk(place).filter(has_room);
+        let with_room = || self.ring.circle().walk(place).filter(has_room);
         let admitted = with_room().find(|&index| members.admits(index, query, rng));
         admitted.or_else(|| with_room().find(|&index| members.is_allowed(index, query)))
     }
@@ -137,7 +139,7 @@ impl Balancer for BoundedRing {
     }
 
     fn with_members(&self, members: Members) -> Result<Box<dyn Balancer>, EditError> {
-        Ok(Box::new(Self::new(members, self.ring.points_per_weight(), self.percent)?))
+        Ok(Box::new(Self { ring: self.ring.changed(members)?, percent: self.percent }))
     }
 
     fn candidates(&self, query: &Query<'_>, rng: &mut Rng) -> Vec<usize> {

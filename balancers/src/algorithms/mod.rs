@@ -5,20 +5,34 @@
 //! | [`Random`] | one random number, one load | 8 bytes a member | – |
 //! | [`RoundRobin`] | one addition, one load | 2 bytes a turn, at most 65,536 turns | – |
 //! | [`P2c`] | one or two random numbers, two loads | 8 bytes a member if weights differ | – |
-//! | [`LeastLoad`] | see its page | see its page | – |
-//! | [`Ring`] | one hash, two loads | 12 bytes a point | 1/n, exactly its own |
-//! | [`BoundedRing`] | as `Ring`, and two exchanges | as `Ring` | 1/n, and what is over a ceiling |
+//! | [`LeastLoad`] | O(log₈ members), about O(1) among equals; by latency O(members) | 17 bytes a member | – |
+//! | [`Ring`], [`Ketama`] | one hash, two loads | 12 to 16 bytes a point, 160 points a member | 1/n, exactly its own |
+//! | [`BoundedRing`] | as `Ring`, a division and two exchanges | as `Ring` | 1/n, and what is over a ceiling |
+//! | [`Maglev`] | one hash, one load | 2 bytes a slot, 65,537 slots | 1/n and ½ % |
+//! | [`Rendezvous`] | about 1 ns a member | 12 bytes a member | 1/n, exactly its own |
+//! | [`jump_hash`] | O(ln n) | nothing | only the last can leave |
 
 mod bounded_ring;
+mod circle;
+mod cost;
+mod jump;
+mod ketama;
 mod least_load;
+mod maglev;
 mod p2c;
 mod random;
+mod rendezvous;
 mod ring;
 mod round_robin;
 
 pub use bounded_ring::BoundedRing;
+pub use cost::Cost;
+pub use jump::jump_hash;
+pub use ketama::{Ketama, KetamaScheme};
 pub use least_load::LeastLoad;
+pub use maglev::{MAGLEV_SLOTS_MAX, Maglev, Wish, maglev_table};
 pub use p2c::P2c;
 pub use random::Random;
+pub use rendezvous::Rendezvous;
 pub use ring::{RING_POINTS_MAX, Ring};
 pub use round_robin::RoundRobin;

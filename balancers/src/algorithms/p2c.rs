@@ -1,58 +1,64 @@
 //! Power of two choices: draw two members by weight, take the less loaded.
 //!
 //! ```text
-//!     a, b = two different members drawn by weight        take a   if  in_flight(a) · weight(b) ≤ in_flight(b) · weight(a)
-//!                                                              b   otherwise
+//!     a, b = two different members drawn by weight       take a   if  load(a) · weight(b) ≤ load(b) · weight(a)
+//!                                                             b   otherwise
 //! ```
 //!
 //! Looking at two instead of one takes the largest load from √n above the mean to within ln ln n of it, and the herd
-//! that follows one "best" member never forms. Pick: O(1), two loads; no shared state but the counts. Memory: nothing
-//! when all weights are equal, else 8 bytes a member. Not for a single caller that sees all traffic and wants the
-//! shortest tail: [`LeastLoad`](super::LeastLoad). Source: M. Mitzenmacher, "The power of two choices in randomized
-//! load balancing", 2001.
+//! that follows one "best" member never forms. Load is requests in flight (`p2c`) or [latency](super::Cost::Latency)
+//! times requests in flight (`peak_ewma`).
+//!
+//! Pick: O(1), two loads; no shared state but the counts. Memory: nothing when all weights are equal, else 8 bytes a
+//! member. Not for a single caller that sees all traffic and wants the shortest tail: [`LeastLoad`](super::LeastLoad).
+//! Sources: M. Mitzenmacher, "The power of two choices in randomized load balancing", 2001; Finagle's peak EWMA.
 //!
 //! ```
-//! use balancers::{Balancer, Members, Query, Rng, algorithms::P2c};
+//! use balancers::{Balancer, Members, Query, Rng, algorithms::{Cost, P2c}};
 //!
-//! let p2c = P2c::new(Members::new([("a", 1), ("b", 1)])?);
+//! let p2c = P2c::new(Members::new([("a", 1), ("b", 1)])?, Cost::InFlight);
 //! let mut rng = Rng::new(1);
-//! (0..100).for_each(|_| drop(p2c.acquire(&Query::new(), &mut rng)));
+//! for _ in 0..100 {
+//!     p2c.acquire(&Query::new(), &mut rng);
+//! }
 //! assert_eq!(p2c.members().iter().map(|m| m.in_flight()).collect::<Vec<_>>(), [50, 50]);
 //! # Ok::<(), balancers::EditError>(())
 //! ```
 
 use alloc::boxed::Box;
+use alloc::format;
+use alloc::string::String;
 use core::hint::select_unpredictable;
 
+use super::cost::Cost;
 use super::random::Cells;
 use crate::balancer::Balancer;
 use crate::error::EditError;
-use crate::members::Members;
+use crate::members::{Member, Members};
 use crate::query::Query;
 use crate::rng::Rng;
 
-/// Power of two choices on requests in flight; see the module's page.
+/// Power of two choices; see the module's page.
 #[derive(Debug)]
 pub struct P2c {
     members: Members,
     pairs: Pairs,
+    cost: Cost,
 }
 
 impl P2c {
     /// Lays out the cells to draw from. O(members).
     #[must_use]
-    pub fn new(members: Members) -> Self {
+    pub fn new(members: Members, cost: Cost) -> Self {
         let pairs = Pairs::new(&members);
-        Self { members, pairs }
+        Self { members, pairs, cost }
     }
 
-    /// Whether `a` carries less for its weight than `b`, or as much.
     #[inline]
     fn lighter(&self, a: usize, b: usize) -> usize {
-        let (x, y) = (self.members.at(a), self.members.at(b));
-        let left = u64::from(x.in_flight()) * u64::from(y.weight());
-        let right = u64::from(y.in_flight()) * u64::from(x.weight());
-        select_unpredictable(left <= right, a, b)
+        let order = self.cost.compare(self.members.at(a), self.members.at(b));
+        // Nobody can predict it; a mispredicted branch costs more than both loads.
+        select_unpredictable(order.is_le(), a, b)
     }
 }
 
@@ -76,20 +82,35 @@ impl Balancer for P2c {
     }
 
     fn with_members(&self, members: Members) -> Result<Box<dyn Balancer>, EditError> {
-        Ok(Box::new(Self::new(members)))
+        Ok(Box::new(Self::new(members, self.cost)))
+    }
+
+    fn explain(&self, query: &Query<'_>, rng: &mut Rng) -> String {
+        let drawn = self.pairs.draw(&mut rng.clone());
+        let (Some((a, b)), Some(picked)) = (drawn, self.pick(query, rng)) else {
+            return "nobody takes it now".into();
+        };
+        let [a, b, picked] = [a, b, picked].map(|index| self.members.at(index));
+        let loads =
+            format!("{:?} ({}) and {:?} ({})", a.id(), self.cost.describe(a), b.id(), self.cost.describe(b));
+        if [a.tag(), b.tag()].contains(&picked.tag()) {
+            format!("of {loads}, drawn by lot, {:?} is the less loaded that takes it", picked.id())
+        } else {
+            format!("{loads} were drawn by lot and do not take it now; {:?} was drawn next", picked.id())
+        }
     }
 }
 
 /// Draws two different members by weight.
 #[derive(Debug)]
-pub(super) enum Pairs {
+enum Pairs {
     Equal { n: u64 },
     Weighted(Cells),
 }
 
 impl Pairs {
-    pub(super) fn new(members: &Members) -> Self {
-        let mut weights = members.iter().map(crate::members::Member::weight);
+    fn new(members: &Members) -> Self {
+        let mut weights = members.iter().map(Member::weight);
         let first = weights.next();
         if weights.all(|weight| Some(weight) == first) {
             Self::Equal { n: members.len() as u64 }
@@ -100,7 +121,7 @@ impl Pairs {
 
     /// Two different indices; twice the same if there is only one member.
     #[inline]
-    pub(super) fn draw(&self, rng: &mut Rng) -> Option<(usize, usize)> {
+    fn draw(&self, rng: &mut Rng) -> Option<(usize, usize)> {
         match self {
             Self::Equal { n: 0 } => None,
             Self::Equal { n } => {
@@ -127,7 +148,7 @@ const REDRAWS: usize = 4;
 
 #[cfg(test)]
 mod tests {
-    use super::{P2c, Pairs};
+    use super::Pairs;
     use crate::members::Members;
     use crate::rng::Rng;
 
@@ -142,7 +163,7 @@ mod tests {
 
     #[test]
     fn one_member_makes_a_pair_with_itself() {
-        let p2c = P2c::new(Members::new([("a", 9)]).unwrap());
-        assert_eq!(p2c.pairs.draw(&mut Rng::new(1)), Some((0, 0)));
+        let pairs = Pairs::new(&Members::new([("a", 9)]).unwrap());
+        assert_eq!(pairs.draw(&mut Rng::new(1)), Some((0, 0)));
     }
 }

@@ -25,6 +25,9 @@
 
 use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
+use alloc::format;
+use alloc::string::String;
+use alloc::vec;
 use alloc::vec::Vec;
 use core::cmp::Reverse;
 
@@ -88,6 +91,31 @@ impl Balancer for RoundRobin {
             next.next.0.store(ticket, Ordering::Relaxed);
         }
         Ok(Box::new(next))
+    }
+
+    fn candidates(&self, query: &Query<'_>, _rng: &mut Rng) -> Vec<usize> {
+        // From the next turn on, without taking it; those without a turn (down when it was laid out) come last.
+        let mut seen = vec![false; self.members.len()];
+        let next = (self.next.0.load(Ordering::Relaxed) % (self.turns.len() as u64).max(1)) as usize;
+        let (before, after) = self.turns.split_at(next);
+        let turns = after.iter().chain(before).map(|&index| usize::from(index));
+        let fresh = |&index: &usize| !core::mem::replace(&mut seen[index], true);
+        turns
+            .chain(0..self.members.len())
+            .filter(fresh)
+            .filter(|&i| self.members.is_allowed(i, query))
+            .collect()
+    }
+
+    fn explain(&self, query: &Query<'_>, rng: &mut Rng) -> String {
+        let next = self.next.0.load(Ordering::Relaxed) % (self.turns.len() as u64).max(1);
+        match self.candidates(query, rng).first() {
+            Some(&index) => {
+                let id = self.members.at(index).id();
+                format!("{id:?} is next from turn {next} of {} on", self.turns.len())
+            }
+            None => "nobody takes it now".into(),
+        }
     }
 
     fn follows_health(&self) -> bool {

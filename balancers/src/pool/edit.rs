@@ -7,7 +7,7 @@ use super::snapshot::{Seat, Snapshot};
 use crate::balancer::Balancer;
 use crate::error::EditError;
 use crate::live::Live;
-use crate::members::{Member, Members};
+use crate::members::{MEMBERS_MAX, Member, Members};
 use crate::query::Query;
 
 /// A draft of the pool's members, inside [`Pool::update`](crate::Pool::update). Nothing takes effect until it ends well.
@@ -170,7 +170,14 @@ impl<T> Edit<T> {
     }
 
     pub(super) fn finish(self) -> Result<Vec<Draft<T>>, EditError> {
-        if self.refuse_empty && self.draft.is_empty() { Err(EditError::Empty) } else { Ok(self.draft) }
+        if self.refuse_empty && self.draft.is_empty() {
+            return Err(EditError::Empty);
+        }
+        if self.draft.len() > MEMBERS_MAX {
+            return Err(EditError::TooMany { found: self.draft.len() });
+        }
+        self.draft.iter().try_for_each(|draft| Member::check(&draft.id, draft.weight))?;
+        Ok(self.draft)
     }
 
     fn find(&self, id: &str) -> Result<usize, usize> {

@@ -8,18 +8,23 @@
 //!
 //! | file | |
 //! |---|---|
+//! | `builder.rs` | settings |
+//! | `control.rs` | who left and is still at work |
 //! | `edit.rs` | one transaction: what may be changed, what is refused, what was changed |
 //! | `lease.rs` | one request under way |
 //! | `reader.rs` | picks for a hot loop |
 //! | `shared_pool.rs` | the pool itself |
 
+mod builder;
+mod control;
 mod edit;
 mod lease;
 mod reader;
 mod shared_pool;
 mod snapshot;
 
+pub use builder::PoolBuilder;
 pub use edit::{Change, Edit, Values};
 pub use lease::Lease;
 pub use reader::Reader;
-pub use shared_pool::{MemberStatus, Pool, PoolBuilder};
+pub use shared_pool::{MemberStatus, Pool};

@@ -1,6 +1,7 @@
 //! The pool: shared by all threads, picked from without a lock, changed one transaction at a time.
 
 use alloc::boxed::Box;
+use alloc::string::{String, ToString};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::cell::Cell;
@@ -10,18 +11,19 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use arc_swap::ArcSwap;
 
+use super::control::Control;
 use super::edit::{Change, Draft, Edit, Place};
 use super::lease::Lease;
 use super::reader::Reader;
 use super::snapshot::Snapshot;
-use crate::algorithm::{Algorithm, Options};
+use crate::algorithm::Algorithm;
 use crate::balancer::Balancer;
-use crate::clock::{Clock, MonotonicClock};
 use crate::error::{EditError, PickError};
-use crate::live::{Live, Shared};
+use crate::live::Live;
 use crate::members::{Member, Members};
 use crate::query::Query;
 use crate::rng::Rng;
+use crate::shared::Shared;
 use crate::sync::{AtomicU64, Ordering};
 
 /// A set of members that may change while it is picked from. Cheap to clone: all clones are the same pool.
@@ -52,7 +54,7 @@ struct Inner<T> {
     current: ArcSwap<Snapshot<T>>,
     version: AtomicU64,
     /// Held by whoever changes something; never by a pick.
-    retired: Mutex<Vec<(Arc<str>, Arc<Live>)>>,
+    control: Mutex<Control>,
     shared: Arc<Shared>,
     panic_percent: u32,
     seed: Option<AtomicU64>,
@@ -78,107 +80,28 @@ pub struct MemberStatus {
     pub latency: Option<Duration>,
 }
 
-/// Settings of a pool; see [`Pool::builder`].
-#[derive(Debug)]
-pub struct PoolBuilder {
-    options: Options,
-    seed: Option<u64>,
-    panic_percent: u32,
-    slow_start: Duration,
-    clock: Option<Arc<dyn Clock>>,
-}
-
-impl PoolBuilder {
-    /// Options of the algorithm.
-    #[must_use]
-    pub fn options(mut self, options: Options) -> Self {
-        self.options = options;
-        self
-    }
-
-    /// Makes [`Pool::pick`] repeatable: the same picks in the same order from one thread. (Picks of a seeded pool
-    /// share one counter; without a seed each thread has its own.)
-    #[must_use]
-    pub fn seed(mut self, seed: u64) -> Self {
-        self.seed = Some(seed);
-        self
-    }
-
-    /// When fewer than this percentage of the members are up, all count as up: the health checks are more likely
-    /// wrong than that many members. 0, the default, never; 100 whenever one is down.
-    #[must_use]
-    pub fn panic_threshold(mut self, percent: u32) -> Self {
-        self.panic_percent = percent.min(100);
-        self
-    }
-
-    /// A member that was down and comes back gets its share little by little over this time (default: at once).
-    #[must_use]
-    pub fn slow_start(mut self, window: Duration) -> Self {
-        self.slow_start = window;
-        self
-    }
-
-    /// The clock for slow start and latency decay (default: the system's).
-    #[must_use]
-    pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
-        self.clock = Some(clock);
-        self
-    }
-
-    /// An empty pool.
-    ///
-    /// # Errors
-    /// If an option is out of its range.
-    pub fn build<T>(self, algorithm: Algorithm) -> Result<Pool<T>, EditError> {
-        let options = self.options.clone();
-        self.build_with(|members| algorithm.build(members, &options))
-    }
-
-    /// An empty pool with an algorithm of the caller's own. The function is called once, with no members;
-    /// [`Balancer::with_members`] makes all that follow.
-    ///
-    /// # Errors
-    /// If the function fails.
-    pub fn build_with<T>(
-        self,
-        balancer: impl FnOnce(Members) -> Result<Box<dyn Balancer>, EditError>,
-    ) -> Result<Pool<T>, EditError> {
-        let clock = self.clock.unwrap_or_else(|| Arc::new(MonotonicClock::new()));
-        let shared = Arc::new(Shared::new(clock, self.slow_start));
-        let balancer = Arc::from(balancer(Members::from_parts(Vec::new(), shared.clone())?)?);
-        Ok(Pool {
-            inner: Arc::new(Inner {
-                current: ArcSwap::from_pointee(Snapshot { balancer, seats: Box::new([]) }),
-                version: AtomicU64::new(0),
-                retired: Mutex::new(Vec::new()),
-                shared,
-                panic_percent: self.panic_percent,
-                seed: self.seed.map(AtomicU64::new),
-            }),
-        })
-    }
-}
-
-impl Pool<()> {
-    /// Settings for a pool of any value type.
-    #[must_use]
-    pub fn builder() -> PoolBuilder {
-        PoolBuilder {
-            options: Options::default(),
-            seed: None,
-            panic_percent: 0,
-            slow_start: Duration::ZERO,
-            clock: None,
-        }
-    }
-}
-
 impl<T> Pool<T> {
     /// An empty pool with default options.
     #[must_use]
     pub fn new(algorithm: Algorithm) -> Self {
         Pool::builder().build(algorithm).expect("the default options are in range for every algorithm")
+    }
+
+    pub(super) fn empty(
+        balancer: Arc<dyn Balancer>,
+        shared: Arc<Shared>,
+        panic_percent: u32,
+        seed: Option<u64>,
+    ) -> Self {
+        let inner = Inner {
+            current: ArcSwap::from_pointee(Snapshot { balancer, seats: Box::new([]) }),
+            version: AtomicU64::new(0),
+            control: Mutex::new(Control::default()),
+            shared,
+            panic_percent,
+            seed: seed.map(AtomicU64::new),
+        };
+        Self { inner: Arc::new(inner) }
     }
 
     /// Picks a member for one request. Takes no lock and never waits for an update.
@@ -210,40 +133,31 @@ impl<T> Pool<T> {
         &self,
         edit: impl FnOnce(&mut Edit<T>) -> Result<(), EditError>,
     ) -> Result<Change, EditError> {
-        let mut retired = self.control();
+        let mut control = self.control();
         let before = self.snapshot();
         let mut draft = Edit::of(&before);
         edit(&mut draft)?;
         let draft = draft.finish()?;
 
-        // Whom nobody holds any more is forgotten: no lease, no reader, no pick under way.
-        retired.retain(|(_, live)| Arc::strong_count(live) > 1);
-        let lives: Vec<Arc<Live>> =
-            draft.iter().map(|draft| self.live_for(draft, &before, &retired)).collect();
-        let list = draft
-            .iter()
-            .zip(&lives)
-            .map(|(d, live)| Member::from_parts(d.id.clone(), d.weight, live.clone()));
-        let members = Members::from_parts(list.collect::<Result<_, _>>()?, self.inner.shared.clone())?;
-
+        control.forget_idle();
+        let members = self.members_of(&draft, &before, &mut control)?;
         let drained: Vec<bool> = draft.iter().map(|draft| draft.is_draining).collect();
-        let drained_before = swap_draining(&members, &drained);
-        self.settle(&members);
-        let balancer: Arc<dyn Balancer> = match before.balancer.with_members(members) {
+        let drained_before = take_effect(&members, &drained);
+        members.settle(self.inner.panic_percent);
+        let balancer: Arc<dyn Balancer> = match before.balancer.with_members(members.clone()) {
             Ok(balancer) => Arc::from(balancer),
             Err(refused) => {
-                swap_draining_back(&lives, &drained_before);
-                self.settle(before.balancer.members());
+                take_effect(&members, &drained_before);
+                take_effect(before.balancer.members(), &before.draining());
+                before.balancer.members().settle(self.inner.panic_percent);
+                control.give_up(&members, before.balancer.members());
                 return Err(refused);
             }
         };
         let mut change = Change::between(&before.balancer, &balancer);
-        change.note_draining(balancer.members(), &drained_before, &drained);
-        for id in &change.removed {
-            let index =
-                before.balancer.members().index_of(id).expect("a removed member was in the set before");
-            retired.push((id.clone(), before.seats[index].live.clone()));
-        }
+        change.note_draining(&members, &drained_before, &drained);
+        control.see_off(&change.removed, &before.seats, &members);
+        let lives = members.iter().map(Member::live_arc);
         let seats = draft.into_iter().zip(lives).map(|(draft, live)| draft.into_seat(live)).collect();
         self.publish(Snapshot { balancer, seats });
         Ok(change)
@@ -262,7 +176,7 @@ impl<T> Pool<T> {
         if !member.live().set_up(is_up) {
             return Ok(false);
         }
-        self.settle(members);
+        members.settle(self.inner.panic_percent);
         if snapshot.balancer.follows_health() {
             let balancer = Arc::from(snapshot.balancer.with_members(members.clone())?);
             self.publish(Snapshot { balancer, seats: snapshot.seats.clone() });
@@ -311,14 +225,16 @@ impl<T> Pool<T> {
     /// removed ones whose last request has ended.
     #[must_use]
     pub fn drained(&self, id: &str) -> bool {
-        let retired = self.control();
+        let control = self.control();
         let snapshot = self.snapshot();
         let idle = |live: &Live| live.in_flight() == 0;
         match snapshot.balancer.members().index_of(id) {
             Some(index) => {
                 snapshot.seats.get(index).is_none_or(|seat| seat.live.is_draining() && idle(&seat.live))
             }
-            None => retired.iter().filter(|(name, _)| name.as_ref() == id).all(|(_, live)| idle(live)),
+            None => {
+                control.retired.iter().filter(|(name, _)| name.as_ref() == id).all(|(_, live)| idle(live))
+            }
         }
     }
 
@@ -331,6 +247,29 @@ impl<T> Pool<T> {
             .into_iter()
             .filter_map(|index| snapshot.balancer.members().get(index).map(Member::id_arc))
             .collect()
+    }
+
+    /// Why a pick just now would be answered as it is, in words and numbers. Counts nothing.
+    ///
+    /// ```
+    /// use balancers::{Algorithm, Pool, Query};
+    ///
+    /// let pool = Pool::new(Algorithm::LeastLoad);
+    /// assert_eq!(pool.explain(&Query::new()), "the pool has no members");
+    /// pool.update(|edit| edit.add("a", 2, ()))?;
+    /// let why = "\"a\" has the least load of those that take it: 0 in flight, weight 2; 1 have as much";
+    /// assert_eq!(pool.explain(&Query::new()), why);
+    /// # Ok::<(), balancers::EditError>(())
+    /// ```
+    #[must_use]
+    pub fn explain(&self, query: &Query<'_>) -> String {
+        let snapshot = self.inner.current.load();
+        let members = snapshot.balancer.members();
+        if (0..members.len()).any(|index| members.is_allowed(index, query)) {
+            self.with_rng(|rng| snapshot.balancer.explain(query, rng))
+        } else {
+            members.why_nobody(query).to_string()
+        }
     }
 
     pub(super) fn version(&self) -> u64 {
@@ -347,17 +286,31 @@ impl<T> Pool<T> {
         self.inner.version.fetch_add(1, Ordering::Release);
     }
 
-    fn control(&self) -> MutexGuard<'_, Vec<(Arc<str>, Arc<Live>)>> {
+    fn control(&self) -> MutexGuard<'_, Control> {
         // A panic in an edit's closure leaves everything as it was, so a poisoned lock guards a sound state.
-        self.inner.retired.lock().unwrap_or_else(PoisonError::into_inner)
+        self.inner.control.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn members_of(
+        &self,
+        draft: &[Draft<T>],
+        before: &Snapshot<T>,
+        control: &mut Control,
+    ) -> Result<Members, EditError> {
+        let member = |one: &Draft<T>| {
+            let live = self.live_for(one, draft.len(), before, control);
+            Member::from_parts(one.id.clone(), one.weight, live)
+        };
+        Members::from_parts(draft.iter().map(member).collect::<Result<_, _>>()?, self.inner.shared.clone())
     }
 
     /// The live numbers a draft goes on with: its own, those of a removed member of the same id, or new ones.
     fn live_for(
         &self,
         draft: &Draft<T>,
+        size: usize,
         before: &Snapshot<T>,
-        retired: &[(Arc<str>, Arc<Live>)],
+        control: &mut Control,
     ) -> Arc<Live> {
         if let Place::Kept(seat) | Place::Renewed(seat, _) = &draft.place {
             return seat.live.clone();
@@ -365,25 +318,16 @@ impl<T> Pool<T> {
         if let Some(index) = before.balancer.members().index_of(&draft.id) {
             return before.seats[index].live.clone();
         }
-        if let Some((_, live)) = retired.iter().find(|(id, _)| *id == draft.id) {
+        if let Some((_, live)) = control.retired.iter().find(|(id, _)| *id == draft.id) {
             live.set_up(true);
             return live.clone();
         }
-        let live = Live::new(&self.inner.shared);
+        let leaf = self.inner.shared.wants_leaves().then(|| control.leaf(size));
+        let live = Live::new(&self.inner.shared, draft.weight, leaf);
         if !before.seats.is_empty() {
             live.join_slowly();
         }
         Arc::new(live)
-    }
-
-    /// Makes health and draining count, with the panic threshold.
-    fn settle(&self, members: &Members) {
-        let staying = members.iter().filter(|member| !member.live().is_draining());
-        let (all, up) = staying.fold((0, 0), |(all, up), m| (all + 1, up + usize::from(m.live().is_up())));
-        let panic = up * 100 < all * self.inner.panic_percent as usize;
-        members.iter().for_each(|member| member.live().settle(panic));
-        let open = members.iter().filter(|member| member.is_open());
-        self.inner.shared.set_open_weight(open.map(|member| u64::from(member.weight())).sum());
     }
 
     #[inline]
@@ -412,16 +356,13 @@ impl<T> Clone for Pool<T> {
     }
 }
 
-/// Sets who drains; returns who did.
-fn swap_draining(members: &Members, draining: &[bool]) -> Vec<bool> {
-    let swap = |(member, &new): (&Member, &bool)| member.live().set_draining(new);
-    members.iter().zip(draining).map(swap).collect()
-}
-
-fn swap_draining_back(lives: &[Arc<Live>], draining: &[bool]) {
-    for (live, &before) in lives.iter().zip(draining) {
-        live.set_draining(before);
-    }
+/// Sets weights and who drains; returns who did.
+fn take_effect(members: &Members, draining: &[bool]) -> Vec<bool> {
+    let set = |(member, &is_draining): (&Member, &bool)| {
+        member.live().set_weight(member.weight());
+        member.live().set_draining(is_draining)
+    };
+    members.iter().zip(draining).map(set).collect()
 }
 
 thread_local! {

@@ -2,6 +2,7 @@
 
 use alloc::boxed::Box;
 use alloc::sync::Arc;
+use alloc::vec::Vec;
 
 use super::lease::Lease;
 use crate::balancer::Balancer;
@@ -26,6 +27,11 @@ pub(super) struct Snapshot<T> {
 }
 
 impl<T> Snapshot<T> {
+    /// Who drains.
+    pub(super) fn draining(&self) -> Vec<bool> {
+        self.seats.iter().map(|seat| seat.live.is_draining()).collect()
+    }
+
     #[inline]
     pub(super) fn pick(&self, query: &Query<'_>, rng: &mut Rng) -> Result<Lease<T>, PickError> {
         // A custom balancer may return an index that is not there; that is nobody, not a panic.

@@ -1,0 +1,46 @@
+//! What "loaded" means to the algorithms that look at load.
+
+use alloc::format;
+use alloc::string::String;
+use core::cmp::Ordering;
+
+use crate::members::Member;
+
+/// By what members are compared: always for their weight, exactly, as fractions.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Cost {
+    /// Requests in flight. The right one for a caller that sees all traffic, and when service times vary widely.
+    #[default]
+    InFlight,
+    /// Expected latency times (requests in flight + 1): sees slow members that others load, and members that fail.
+    /// Needs [`Lease::finish`](crate::Lease::finish) to be told how requests went.
+    Latency,
+}
+
+impl Cost {
+    /// Whether `a` is loaded less than `b` for its weight.
+    #[inline]
+    pub(super) fn compare(self, a: &Member, b: &Member) -> Ordering {
+        match self {
+            Self::InFlight => {
+                let left = u64::from(a.in_flight()) * u64::from(b.weight());
+                left.cmp(&(u64::from(b.in_flight()) * u64::from(a.weight())))
+            }
+            Self::Latency => {
+                let left = a.live().latency_cost() * u128::from(b.weight());
+                left.cmp(&(b.live().latency_cost() * u128::from(a.weight())))
+            }
+        }
+    }
+
+    /// In words, for explanations.
+    pub(super) fn describe(self, member: &Member) -> String {
+        let in_flight = format!("{} in flight, weight {}", member.in_flight(), member.weight());
+        match (self, member.live().latency()) {
+            (Self::InFlight, _) => in_flight,
+            (Self::Latency, Some(latency)) => format!("{latency:?} × ({in_flight})"),
+            (Self::Latency, None) => format!("no latency known, {in_flight}"),
+        }
+    }
+}

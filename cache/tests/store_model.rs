@@ -14,6 +14,7 @@ use proptest::{
     test_runner::{TestCaseError, TestRunner},
 };
 use support::{
+    redis_cluster::RedisCluster,
     redis_server::RedisServer,
     store_model::{agree, operations},
 };
@@ -56,6 +57,14 @@ fn memory_agrees() {
 fn redis_agrees() {
     let server = RedisServer::start();
     agrees(&Redis::new(config(&server)).unwrap());
+}
+
+#[test]
+fn cluster_agrees() {
+    let cluster = RedisCluster::start();
+    let config = RedisConfig::from_url(&cluster.url()).unwrap().response_timeout(Duration::from_secs(10));
+    agrees(&Redis::new(config.clone()).unwrap());
+    agrees(&Tiered::new(memory(), config).unwrap());
 }
 
 #[test]

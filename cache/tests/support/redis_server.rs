@@ -41,21 +41,36 @@ impl RedisServer {
         server
     }
 
-    /// Starts the process, again with empty memory, on the same port; waits until it answers.
-    pub fn restart(&mut self) {
-        self.launch(&["--save", "", "--appendonly", "no"]);
+    /// A server that reads the file which `configure` writes in its folder; options after it, as `--sentinel`.
+    pub fn start_configured(options: &[&str], configure: impl FnOnce(&Path) -> PathBuf) -> Self {
+        let folder = new_folder();
+        let file = configure(&folder);
+        let mut all = vec![file.to_str().expect("our folder's name is text").to_owned()];
+        all.extend(options.iter().map(ToString::to_string));
+        let mut server = Self { child: None, port: free_port(), options: all, folder };
+        server.restart();
+        server
     }
 
-    fn launch(&mut self, first: &[&str]) {
+    /// Starts the process, again with empty memory, on the same port; waits until it answers.
+    pub fn restart(&mut self) {
         self.kill();
         let binary = server_binary();
         let log = File::create(self.folder.join("log")).expect("a log file in our own folder");
         let mut command = Command::new(&binary);
+        // A configuration file must come first.
+        let (file, options) = match self.options.split_first() {
+            Some((file, options)) if !file.starts_with("--") => (Some(file), options),
+            _ => (None, &self.options[..]),
+        };
+        command.args(file);
+        if file.is_none() {
+            command.args(["--save", "", "--appendonly", "no"]);
+        }
         command
             .args(["--port", &self.port.to_string(), "--bind", "127.0.0.1", "--dir"])
             .arg(&self.folder)
-            .args(first)
-            .args(&self.options)
+            .args(options)
             .stdin(Stdio::null())
             .stdout(log.try_clone().expect("a second handle of the log file"))
             .stderr(log);
@@ -104,6 +119,10 @@ impl RedisServer {
             let _ = child.kill();
             let _ = child.wait();
         }
+    }
+
+    pub fn is_running(&self) -> bool {
+        self.child.is_some()
     }
 
     /// SIGSTOP: it keeps its connections and says nothing.

@@ -25,15 +25,14 @@ use std::{
 
 use bytes::Bytes;
 use redis::{Cmd, RedisWrite, Value};
+use tokio::time::Instant;
 
 use super::{
     backoff::{jittered, mix},
     breaker::Circuit,
-    config::{RedisConfig, Topology},
-    dial::Dialer,
-    keeper::Finder,
+    config::RedisConfig,
     names::Names,
-    node::{Link, Node},
+    node::Link,
     route::{Ask, Route, unexpected},
     stats::{Counters, RedisStats},
     watch::{Change, Hearing, Listener, Watch},
@@ -100,16 +99,7 @@ impl Redis {
     fn with(config: RedisConfig, watch: Option<Arc<Watch>>) -> Result<Self, StoreError> {
         config.check()?;
         let server: Arc<str> = config.shown().into();
-        let dialer = Arc::new(Dialer::new(&config)?);
-        let route = match &config.topology {
-            Topology::Single(address) => Route::One(Node::new(
-                server.clone(),
-                &config,
-                Finder::At(address.clone(), dialer),
-                watch.clone(),
-            )),
-            _ => return Err(StoreError::Config { what: "not yet".into() }),
-        };
+        let route = Route::new(&server, &config, watch.as_ref())?;
         let names = Arc::new(Names::new(&config.namespace));
         let chance = AtomicU64::new(now_ms());
         let shared = Shared { config, server, route, counters: Counters::default(), watch, chance };
@@ -127,8 +117,10 @@ impl Redis {
     /// Waits until the server answers, for the connect and response time-outs together at the longest; the error says
     /// what is wrong (a refused connection, a wrong password). For a start-up check: no operation needs it.
     pub async fn ready(&self) -> Result<(), StoreError> {
-        for node in self.shared.route.masters() {
-            node.ready().await?;
+        let config = &self.shared.config;
+        let deadline = Instant::now() + config.connect_timeout + config.response_timeout;
+        for node in self.shared.route.masters(deadline).await? {
+            node.ready(deadline).await?;
         }
         Ok(())
     }
@@ -149,7 +141,7 @@ impl Redis {
             connects: 0,
             odd: counters.odd_by_kind(),
         };
-        for node in self.shared.route.masters() {
+        for node in self.shared.route.known_masters() {
             let state = &node.state;
             if stats.circuit == Circuit::Closed {
                 stats.circuit = state.breaker.circuit();
@@ -171,7 +163,7 @@ impl Redis {
 
     pub(in crate::store) async fn fetch_entry(&self, key: &[u8]) -> Result<Option<Entry>, StoreError> {
         self.check_key(key)?;
-        let answer = self.shared.route.ask(self.get_ask(key)).await;
+        let answer = self.shared.route.ask(self.get_ask(key), self.deadline()).await;
         self.opened(key, answer)
     }
 
@@ -181,7 +173,7 @@ impl Redis {
     ) -> Result<Vec<Option<Entry>>, StoreError> {
         keys.iter().try_for_each(|key| self.check_key(key))?;
         let asks = keys.iter().map(|key| self.get_ask(key)).collect();
-        let answers = self.shared.route.ask_each(asks).await;
+        let answers = self.shared.route.ask_each(asks, self.deadline()).await;
         let mut failure = None;
         let mut entries = Vec::with_capacity(keys.len());
         for (key, answer) in keys.iter().zip(answers) {
@@ -204,8 +196,9 @@ impl Redis {
         keep: Keep<'_>,
     ) -> Result<(), StoreError> {
         let set = self.set_ask(key, value, keep, false)?;
-        self.tag(key, keep).await?;
-        let answer = self.write(set, Change::Key(key)).await;
+        let deadline = self.deadline();
+        self.tag(key, keep, deadline).await?;
+        let answer = self.write(set, Change::Key(key), deadline).await;
         self.ok("SET", answer)
     }
 
@@ -216,8 +209,9 @@ impl Redis {
         keep: Keep<'_>,
     ) -> Result<bool, StoreError> {
         let set = self.set_ask(key, value, keep, true)?;
-        self.tag(key, keep).await?;
-        match self.counted(self.write(set, Change::Key(key)).await)? {
+        let deadline = self.deadline();
+        self.tag(key, keep, deadline).await?;
+        match self.counted(self.write(set, Change::Key(key), deadline).await)? {
             Value::Okay => return Ok(true),
             Value::Nil => {}
             other => return Err(unexpected(&self.shared.server, "SET", &other)),
@@ -226,14 +220,14 @@ impl Redis {
         let name = self.names.entry(key);
         let mut command = redis::cmd("GETRANGE");
         command.arg(&name).arg(0).arg(entry::HEADER_LEN - 1);
-        let oddity = match self.shared.route.ask(Ask::repeatable(name, command)).await {
+        let oddity = match self.shared.route.ask(Ask::repeatable(name, command), deadline).await {
             Ok(Value::BulkString(head)) => entry::check_head(key, &head).err(),
             Err(error) if is_wrong_type(&error) => Some(Oddity::WrongType),
             answer => return self.counted(answer).map(|_| false),
         };
         let Some(oddity) = oddity else { return Ok(false) };
         self.shared.counters.odd(oddity, &self.shared.config.namespace, now_ms());
-        let answer = self.write(self.set_ask(key, value, keep, false)?, Change::Key(key)).await;
+        let answer = self.write(self.set_ask(key, value, keep, false)?, Change::Key(key), deadline).await;
         self.ok("SET", answer).map(|()| true)
     }
 
@@ -243,22 +237,23 @@ impl Redis {
         let name = self.names.entry(key);
         let mut command = redis::cmd("EVAL");
         command.arg(TOUCH).arg(1).arg(&name).arg(ttl_ms).arg(&(now_ms() + ttl_ms).to_le_bytes());
-        let answer = self.write(Ask::repeatable(name, command), Change::Key(key)).await;
+        let answer = self.write(Ask::repeatable(name, command), Change::Key(key), self.deadline()).await;
         Ok(self.number("EVAL", answer)? == 1)
     }
 
     pub(in crate::store) async fn forget(&self, key: &[u8]) -> Result<bool, StoreError> {
         self.check_key(key)?;
-        let answer = self.write(self.unlink_ask(self.names.entry(key)), Change::Key(key)).await;
+        let answer =
+            self.write(self.unlink_ask(self.names.entry(key)), Change::Key(key), self.deadline()).await;
         Ok(self.number("UNLINK", answer)? > 0)
     }
 
     /// Sends a command that changes something; where the server does not tell the others, we do, in the same go.
-    async fn write(&self, ask: Ask, change: Change<'_>) -> Result<Value, StoreError> {
-        let Some(news) = self.announcement(change) else { return self.shared.route.ask(ask).await };
+    async fn write(&self, ask: Ask, change: Change<'_>, deadline: Instant) -> Result<Value, StoreError> {
+        let Some(news) = self.announcement(change) else { return self.shared.route.ask(ask, deadline).await };
         let name = ask.name.clone();
         let mut answers =
-            self.shared.route.ask_each(vec![ask, Ask::repeatable(name, news)]).await.into_iter();
+            self.shared.route.ask_each(vec![ask, Ask::repeatable(name, news)], deadline).await.into_iter();
         answers.next().expect("as many answers as questions, and there were two")
     }
 
@@ -269,7 +264,8 @@ impl Redis {
     /// Tells the others of a change to many keys, where the server does not.
     pub(super) async fn announce(&self, change: Change<'_>) -> Result<(), StoreError> {
         let Some(news) = self.announcement(change) else { return Ok(()) };
-        let answer = self.shared.route.ask(Ask::repeatable(self.names.channel(), news)).await;
+        let answer =
+            self.shared.route.ask(Ask::repeatable(self.names.channel(), news), self.deadline()).await;
         self.counted(answer).map(|_| ())
     }
 }
@@ -310,7 +306,7 @@ impl Redis {
     }
 
     /// Notes under each tag that `key` has it. Before the entry is written: a purge that sees the entry sees the note.
-    async fn tag(&self, key: &[u8], keep: Keep<'_>) -> Result<(), StoreError> {
+    async fn tag(&self, key: &[u8], keep: Keep<'_>, deadline: Instant) -> Result<(), StoreError> {
         if keep.tags().is_empty() {
             return Ok(());
         }
@@ -337,7 +333,7 @@ impl Redis {
                 });
             }
         }
-        for answer in self.shared.route.ask_each(asks).await {
+        for answer in self.shared.route.ask_each(asks, deadline).await {
             self.counted(answer)?;
         }
         Ok(())
@@ -346,6 +342,11 @@ impl Redis {
     pub(super) fn check_key(&self, key: &[u8]) -> Result<(), StoreError> {
         let max = self.shared.config.max_key_bytes;
         if key.len() > max { Err(StoreError::KeyTooLong { len: key.len(), max }) } else { Ok(()) }
+    }
+
+    /// When an operation that starts now must be over.
+    pub(super) fn deadline(&self) -> Instant {
+        Instant::now() + self.shared.config.response_timeout
     }
 
     fn jittered(&self, ttl_ms: u64) -> u64 {

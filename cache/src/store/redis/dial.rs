@@ -59,6 +59,23 @@ impl Dialer {
         Ok(Self { login, tls, bulk_max })
     }
 
+    /// The same with another login and no database: for Sentinels.
+    pub(super) fn for_sentinels(
+        config: &RedisConfig,
+        user: Option<&str>,
+        password: Option<&str>,
+    ) -> Result<Self, StoreError> {
+        let mut dialer = Self::new(config)?;
+        dialer.login = RedisConnectionInfo::default().set_lib_name("evenly", env!("CARGO_PKG_VERSION"));
+        if let Some(password) = password {
+            dialer.login = dialer.login.set_password(password);
+        }
+        if let Some(user) = user {
+            dialer.login = dialer.login.set_username(user);
+        }
+        Ok(dialer)
+    }
+
     /// Opens a connection to `address`. With `pushes` it speaks RESP3, and what the server says unasked goes there.
     pub(super) async fn dial(
         &self,

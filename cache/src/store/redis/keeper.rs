@@ -14,6 +14,7 @@ use super::{
     breaker::Circuit,
     dial::{Dialer, ping},
     node::{Line, Link, State},
+    sentinel::{Sentinels, check_is_master},
     watch::Ear,
 };
 
@@ -21,12 +22,15 @@ use super::{
 pub(super) enum Finder {
     /// Always there.
     At(Address, Arc<Dialer>),
+    /// Where the Sentinels say, if it is a master.
+    Sentinels(Sentinels, Arc<Dialer>),
 }
 
 impl Finder {
     async fn find(&self) -> Result<(Address, &Dialer), String> {
         match self {
             Self::At(address, dialer) => Ok((address.clone(), dialer)),
+            Self::Sentinels(sentinels, dialer) => Ok((sentinels.find().await?, dialer)),
         }
     }
 }
@@ -75,6 +79,9 @@ async fn open(state: &State, id: u64, nonce: u64) -> Result<(Line, Driving), Str
     let (mut connection, driver) = dialer.dial(&address, pushes).await?;
     let driver = Driving(tokio::spawn(driver));
     ping(&mut connection, nonce).await?;
+    if let Finder::Sentinels(..) = state.finder {
+        check_is_master(&mut connection).await?;
+    }
     if let Some(watch) = &state.watch {
         watch.begin(&mut connection).await?;
     }
@@ -126,7 +133,7 @@ impl Drop for Driving {
 }
 
 /// Different in each process and for each server, for waits and nonces that differ.
-fn seed() -> u64 {
+pub(super) fn seed() -> u64 {
     use std::hash::{BuildHasher, RandomState};
     RandomState::new().hash_one(0)
 }

@@ -9,6 +9,7 @@
 //! | `node` `keeper` `dial` | one server: requests, the task that keeps it connected, opening a connection |
 //! | `route` | which server a command goes to |
 //! | `breaker` `backoff` | when to stop asking, when to ask again |
+//! | `cluster` `sentinel` | which node holds a key; which server is the master |
 //! | `frames` | the gate between socket and reply parser |
 //! | `watch` | hearing of what others change, for a near tier |
 //! | `stats` | what can be seen from outside |
@@ -17,6 +18,7 @@ mod address;
 mod backoff;
 mod breaker;
 mod client;
+mod cluster;
 mod config;
 mod dial;
 mod frames;
@@ -25,6 +27,7 @@ mod names;
 mod node;
 mod purge;
 mod route;
+mod sentinel;
 mod stats;
 mod url;
 mod watch;

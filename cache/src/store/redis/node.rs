@@ -96,8 +96,8 @@ pub(super) struct Line {
 }
 
 /// What is sent in one go.
-pub(super) enum Request {
-    One(Cmd),
+pub(super) enum Request<'a> {
+    One(&'a Cmd),
     /// Answered with an array of as many values.
     Many(Pipeline),
 }
@@ -131,16 +131,25 @@ impl Node {
         Self { state: Arc::new(state), keeper: Mutex::new(None) }
     }
 
-    /// Sends `request` and waits for the answer, errors of the server included: `Err` means that none came.
-    pub(super) async fn send(&self, request: &Request, is_repeatable: bool) -> Result<Value, StoreError> {
+    /// Sends `request` and waits for the answer until `deadline`, errors of the server included: `Err` means that no
+    /// answer came.
+    pub(super) async fn send(
+        &self,
+        request: &Request<'_>,
+        is_repeatable: bool,
+        deadline: Instant,
+    ) -> Result<Value, StoreError> {
         if Handle::try_current().is_err() {
             return Err(self.state.unavailable("not called inside a tokio runtime"));
         }
         let _permit = self.state.enter()?;
-        let deadline = Instant::now() + self.state.limits.response;
         let mut tries_left = if is_repeatable { 2 } else { 1 };
         loop {
             let mut line = self.line(deadline).await?;
+            if Instant::now() >= deadline {
+                // The time went before this server was asked: not its fault.
+                return Err(self.state.timed_out());
+            }
             tries_left -= 1;
             match timeout_at(deadline, request.send(&mut line.connection)).await {
                 Ok(Ok(value)) => {
@@ -162,9 +171,9 @@ impl Node {
         }
     }
 
-    /// Waits for a connection, `response_timeout` at the longest.
-    pub(super) async fn ready(&self) -> Result<(), StoreError> {
-        self.line(Instant::now() + self.state.limits.connect + self.state.limits.response).await.map(|_| ())
+    /// Waits for a connection until `deadline`.
+    pub(super) async fn ready(&self, deadline: Instant) -> Result<(), StoreError> {
+        self.line(deadline).await.map(|_| ())
     }
 
     /// The open connection. Without one: an error at once if the circuit is open, else a wait.
@@ -273,7 +282,7 @@ impl State {
     }
 }
 
-impl Request {
+impl Request<'_> {
     async fn send(&self, connection: &mut MultiplexedConnection) -> RedisResult<Value> {
         match self {
             Self::One(command) => connection.send_packed_command(command).await,

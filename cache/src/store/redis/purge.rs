@@ -55,10 +55,10 @@ impl Redis {
 
     async fn scan_away(&self, prefix: Vec<u8>) -> Result<u64, StoreError> {
         let mut deleted = 0;
-        for node in self.shared.route.masters() {
+        for node in self.shared.route.masters(self.deadline()).await? {
             let mut cursor = b"0".to_vec();
             loop {
-                let (next, names) = self.scan(node, &cursor, &prefix).await?;
+                let (next, names) = self.scan(&node, &cursor, &prefix).await?;
                 deleted += self.unlink(names).await?;
                 if next == b"0" {
                     break;
@@ -79,7 +79,10 @@ impl Redis {
         let mut command = redis::cmd("SCAN");
         command.arg(cursor).arg("MATCH").arg(pattern(prefix)).arg("COUNT").arg(STEP);
         let server = &node.state.server;
-        let answer = node.send(&Request::One(command), true).await.and_then(|value| accepted(server, value));
+        let answer = node
+            .send(&Request::One(&command), true, self.deadline())
+            .await
+            .and_then(|value| accepted(server, value));
         let answer = match self.counted(answer)? {
             Value::Array(answer) => answer,
             other => return Err(unexpected(server, "SCAN", &other)),
@@ -101,7 +104,9 @@ impl Redis {
             names.iter().map(|name| self.names.key_of_entry(name).is_some()).collect();
         let asks = names.into_iter().map(|name| self.unlink_ask(name)).collect();
         let mut deleted = 0;
-        for (answer, is_entry) in self.shared.route.ask_each(asks).await.into_iter().zip(are_entries) {
+        for (answer, is_entry) in
+            self.shared.route.ask_each(asks, self.deadline()).await.into_iter().zip(are_entries)
+        {
             let count = self.number("UNLINK", answer)?;
             if is_entry {
                 deleted += count as u64;
@@ -114,13 +119,13 @@ impl Redis {
         let mut deleted = 0;
         let mut count = redis::cmd("ZCARD");
         count.arg(&set);
-        let answer = self.shared.route.ask(Ask::repeatable(set.clone(), count)).await;
+        let answer = self.shared.route.ask(Ask::repeatable(set.clone(), count), self.deadline()).await;
         // Those put with this tag while we work may stay: the purge would never end under steady writing.
         let mut left = self.number("ZCARD", answer)?;
         while left > 0 {
             let mut range = redis::cmd("ZRANGE");
             range.arg(&set).arg(0).arg(STEP - 1);
-            let answer = self.shared.route.ask(Ask::repeatable(set.clone(), range)).await;
+            let answer = self.shared.route.ask(Ask::repeatable(set.clone(), range), self.deadline()).await;
             let keys = match self.counted(answer)? {
                 Value::Array(keys) => strings(keys),
                 other => return Err(unexpected(&self.shared.server, "ZRANGE", &other)),
@@ -132,7 +137,7 @@ impl Redis {
             deleted += self.unlink(keys.iter().map(|key| self.names.entry(key)).collect()).await?;
             let mut remove = redis::cmd("ZREM");
             remove.arg(&set).arg(&keys);
-            let answer = self.shared.route.ask(Ask::repeatable(set.clone(), remove)).await;
+            let answer = self.shared.route.ask(Ask::repeatable(set.clone(), remove), self.deadline()).await;
             self.number("ZREM", answer)?;
         }
         Ok(deleted)

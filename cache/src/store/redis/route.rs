@@ -1,14 +1,26 @@
 //! Which server a command goes to.
 
-use redis::{Cmd, Pipeline, Value};
+use std::sync::Arc;
 
-use super::node::{Node, Request};
+use redis::{Cmd, Pipeline, Value};
+use tokio::time::Instant;
+
+use super::{
+    cluster::Cluster,
+    config::{RedisConfig, Topology},
+    dial::Dialer,
+    keeper::Finder,
+    node::{Node, Request},
+    sentinel::Sentinels,
+    watch::Watch,
+};
 use crate::store::StoreError;
 
-/// One server.
+/// One server, or the servers of a Cluster.
 #[derive(Debug)]
 pub(super) enum Route {
-    One(Node),
+    One(Arc<Node>),
+    Cluster(Cluster),
 }
 
 /// A command, the name of the key that decides where it goes, and whether it may be sent twice.
@@ -31,59 +43,100 @@ impl Ask {
 }
 
 impl Route {
+    /// The way to what `config` names; nothing is connected yet.
+    pub(super) fn new(
+        server: &Arc<str>,
+        config: &RedisConfig,
+        watch: Option<&Arc<Watch>>,
+    ) -> Result<Self, StoreError> {
+        let dialer = Arc::new(Dialer::new(config)?);
+        let one = |finder| Self::One(Arc::new(Node::new(server.clone(), config, finder, watch.cloned())));
+        Ok(match &config.topology {
+            Topology::Single(address) => one(Finder::At(address.clone(), dialer)),
+            Topology::Sentinel { sentinels, master, user, password } => {
+                let to_sentinels = Dialer::for_sentinels(config, user.as_deref(), password.as_deref())?;
+                let sentinels = Sentinels {
+                    addresses: sentinels.clone(),
+                    master: master.clone(),
+                    dialer: Arc::new(to_sentinels),
+                };
+                one(Finder::Sentinels(sentinels, dialer))
+            }
+            Topology::Cluster(seeds) => {
+                Self::Cluster(Cluster::new(server.clone(), config, seeds.clone(), dialer, watch.cloned()))
+            }
+        })
+    }
+
     /// The answer to one command; an error of the server is an `Err` too.
-    pub(super) async fn ask(&self, ask: Ask) -> Result<Value, StoreError> {
+    pub(super) async fn ask(&self, ask: Ask, deadline: Instant) -> Result<Value, StoreError> {
         match self {
             Self::One(node) => {
-                let value = node.send(&Request::One(ask.command), ask.is_repeatable).await?;
+                let value = node.send(&Request::One(&ask.command), ask.is_repeatable, deadline).await?;
                 accepted(&node.state.server, value)
             }
+            Self::Cluster(cluster) => cluster.ask(&ask, deadline).await,
         }
     }
 
     /// The answers to many, in their order, over as few round trips as there are servers.
-    pub(super) async fn ask_each(&self, asks: Vec<Ask>) -> Vec<Result<Value, StoreError>> {
+    pub(super) async fn ask_each(&self, asks: Vec<Ask>, deadline: Instant) -> Vec<Result<Value, StoreError>> {
         match self {
-            Self::One(node) => ask_node(node, asks).await,
+            Self::One(node) => {
+                let asks: Vec<&Ask> = asks.iter().collect();
+                let answers = ask_node(node, &asks, deadline).await.into_iter();
+                answers.map(|answer| answer.and_then(|value| accepted(&node.state.server, value))).collect()
+            }
+            Self::Cluster(cluster) => cluster.ask_each(asks, deadline).await,
         }
     }
 
     /// Every server that holds keys.
-    pub(super) fn masters(&self) -> Vec<&Node> {
+    pub(super) async fn masters(&self, deadline: Instant) -> Result<Vec<Arc<Node>>, StoreError> {
         match self {
-            Self::One(node) => vec![node],
+            Self::One(node) => Ok(vec![node.clone()]),
+            Self::Cluster(cluster) => cluster.masters(deadline).await,
+        }
+    }
+
+    /// Those of them that are known now.
+    pub(super) fn known_masters(&self) -> Vec<Arc<Node>> {
+        match self {
+            Self::One(node) => vec![node.clone()],
+            Self::Cluster(cluster) => cluster.known_masters(),
         }
     }
 }
 
-/// All of `asks` to one server in one go; in parts where there are more than [`PIPELINE_MAX`].
-async fn ask_node(node: &Node, asks: Vec<Ask>) -> Vec<Result<Value, StoreError>> {
+/// All of `asks` to one server in one go, in parts where there are more than [`PIPELINE_MAX`]; its errors are values.
+pub(super) async fn ask_node(
+    node: &Node,
+    asks: &[&Ask],
+    deadline: Instant,
+) -> Vec<Result<Value, StoreError>> {
     let mut answers = Vec::with_capacity(asks.len());
-    let mut asks = asks.into_iter().peekable();
-    while asks.peek().is_some() {
-        let mut pipeline = Pipeline::new();
-        let mut is_repeatable = true;
-        for ask in asks.by_ref().take(PIPELINE_MAX) {
-            is_repeatable &= ask.is_repeatable;
-            pipeline.add_command(ask.command);
+    for part in asks.chunks(PIPELINE_MAX) {
+        let mut pipeline = Pipeline::with_capacity(part.len());
+        for ask in part {
+            pipeline.add_command(ask.command.clone());
         }
-        let count = pipeline.len();
-        match node.send(&Request::Many(pipeline), is_repeatable).await {
-            Ok(Value::Array(values)) if values.len() == count => {
-                answers.extend(values.into_iter().map(|value| accepted(&node.state.server, value)));
+        let is_repeatable = part.iter().all(|ask| ask.is_repeatable);
+        match node.send(&Request::Many(pipeline), is_repeatable, deadline).await {
+            Ok(Value::Array(values)) if values.len() == part.len() => {
+                answers.extend(values.into_iter().map(Ok));
             }
             Ok(value) => {
                 let error = unexpected(&node.state.server, "a pipeline", &value);
-                answers.extend((0..count).map(|_| Err(error.clone())));
+                answers.extend(part.iter().map(|_| Err(error.clone())));
             }
-            Err(error) => answers.extend((0..count).map(|_| Err(error.clone()))),
+            Err(error) => answers.extend(part.iter().map(|_| Err(error.clone()))),
         }
     }
     answers
 }
 
 /// `value` unless it is an error of the server.
-pub(super) fn accepted(server: &std::sync::Arc<str>, value: Value) -> Result<Value, StoreError> {
+pub(super) fn accepted(server: &Arc<str>, value: Value) -> Result<Value, StoreError> {
     match value {
         Value::ServerError(error) => Err(StoreError::Refused {
             server: server.clone(),
@@ -95,7 +148,7 @@ pub(super) fn accepted(server: &std::sync::Arc<str>, value: Value) -> Result<Val
 }
 
 /// An answer of the wrong kind, without its contents.
-pub(super) fn unexpected(server: &std::sync::Arc<str>, command: &'static str, value: &Value) -> StoreError {
+pub(super) fn unexpected(server: &Arc<str>, command: &'static str, value: &Value) -> StoreError {
     let found = match value {
         Value::Nil => "nothing",
         Value::Int(_) => "a number",

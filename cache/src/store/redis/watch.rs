@@ -40,10 +40,10 @@ pub(crate) trait Listener: Send + Sync {
     fn changed(&self, change: Change<'_>);
 }
 
-/// How changes are heard.
+/// How changes are heard, as of the last connection opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Hearing {
-    /// No connection has been open yet, or the last one is lost.
+    /// No connection has been open yet.
     NotYet,
     /// The server tracks the namespace and tells of every change, whoever makes it.
     Tracking,
@@ -98,9 +98,8 @@ impl Watch {
         Ok(())
     }
 
-    /// The connection is gone: whatever is kept may be out of date.
+    /// A connection is gone, or keys have moved: whatever is kept may be out of date.
     pub(super) fn lost(&self) {
-        self.hearing.store(Hearing::NotYet as u8, Relaxed);
         self.listener.changed(Change::Everything);
     }
 

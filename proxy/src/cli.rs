@@ -13,7 +13,8 @@ use clap::{Parser, Subcommand};
 use crate::{
     config::{Config, LogLevel, ServerConfig},
     demo,
-    server::{Listener, Proxy},
+    reload::Service,
+    server::Listener,
 };
 
 /// Runs what the arguments of this process ask for.
@@ -99,24 +100,15 @@ fn run(file: Option<PathBuf>) -> Result<(), Failure> {
     let (path, config) = load(file)?;
     let _log_guard = start_log(&config.server)?;
     runtime()?.block_on(async {
-        let proxy = Proxy::new(&config).map_err(|error| Failure::Usage(format!("evenly: {error}")))?;
-        let place = &config.server.listen;
-        let listener = Listener::bind(place)
-            .map_err(|error| Failure::Runtime(format!("evenly: cannot listen on {place}: {error}")))?;
-        tracing::info!(listen = %place, config = %path.display(), balance = %config.server.balance,
-            members = config.server.members.len(), "evenly is up");
-        let mut signals = Signals::new()?;
-        tokio::select! {
-            () = proxy.serve(listener) => {}
-            () = signals.stop() => {}
-        }
-        proxy.drain();
-        let limit = config.server.timeouts.drain;
-        tracing::info!(limit_s = limit.as_secs(), "draining; a second signal stops now");
-        tokio::select! {
-            all = proxy.drained(limit) => tracing::info!(all_finished = all, "evenly ends"),
-            () = signals.stop() => tracing::warn!("second signal: evenly stops now"),
-        }
+        let (place, balance) = (config.server.listen.clone(), config.server.balance);
+        let members = config.server.members.len();
+        let service =
+            Service::start(config, Some(path.clone()), Listener::inherited()?).map_err(|error| {
+                let text = format!("evenly: {error}");
+                if error.is_usage() { Failure::Usage(text) } else { Failure::Runtime(text) }
+            })?;
+        tracing::info!(listen = %place, config = %path.display(), %balance, members, "evenly is up");
+        crate::run::run(&service).await?;
         Ok(())
     })
 }

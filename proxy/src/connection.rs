@@ -9,13 +9,14 @@
 use std::{convert::Infallible, net::IpAddr, pin::pin, sync::Arc, time::Duration};
 
 use arc_swap::ArcSwap;
-use http::{Method, Request, StatusCode, uri::Scheme};
+use http::{HeaderValue, Method, Request, StatusCode, header, uri::Scheme};
 use hyper::{
     body::Incoming,
     server::conn::{http1, http2},
     service::service_fn,
 };
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use parking_lot::Mutex;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     sync::watch,
@@ -37,14 +38,21 @@ use crate::{
 #[derive(Debug)]
 pub(crate) struct Shared {
     pub(crate) state: ArcSwap<State>,
+    /// Held while a configuration is applied.
+    pub(crate) applying: Mutex<()>,
     pub(crate) counters: Counters,
     /// True once draining. Every listener and connection holds a receiver; when all are gone, all have ended.
     pub(crate) draining: watch::Sender<bool>,
 }
 
-/// Serves a connection to its end.
-pub(crate) async fn serve_connection<S>(shared: Arc<Shared>, stream: S, address: IpAddr, scheme: Scheme)
-where
+/// Serves a connection to its end. `closing` fails when its listener has ended.
+pub(crate) async fn serve_connection<S>(
+    shared: Arc<Shared>,
+    stream: S,
+    address: IpAddr,
+    scheme: Scheme,
+    closing: watch::Receiver<()>,
+) where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
     let (timeouts, client) = {
@@ -52,16 +60,17 @@ where
         (state.timeouts, Arc::new(Client { peer: Peer::new(address, &state.admission.trusted), scheme }))
     };
     let mut stream = Guard::new(stream);
-    let mut draining = shared.draining.subscribe();
+    // Held, not asked: it tells `Proxy::drained` that this connection is there.
+    let _open = shared.draining.subscribe();
     let protocol = tokio::select! {
         protocol = tokio::time::timeout(timeouts.read, stream.protocol()) => protocol,
-        () = drained(&mut draining) => return,
+        () = farewell(closing.clone()) => return,
     };
     // Otherwise it left, or had nothing to say in time.
     let Ok(Ok(Some(protocol))) = protocol else { return };
     let ended = match protocol {
-        Protocol::Http1 => http_1(shared, stream, client, timeouts, draining).await,
-        Protocol::Http2 => http_2(shared, stream, client, timeouts, draining).await,
+        Protocol::Http1 => http_1(shared, stream, client, timeouts, closing).await,
+        Protocol::Http2 => http_2(shared, stream, client, timeouts, closing).await,
     };
     if let Err(error) = ended {
         tracing::debug!(client = %address, %error, "connection ended");
@@ -73,19 +82,22 @@ async fn http_1<S>(
     stream: Guard<S>,
     client: Arc<Client>,
     timeouts: Timeouts,
-    mut draining: watch::Receiver<bool>,
+    closing: watch::Receiver<()>,
 ) -> hyper::Result<()>
 where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
     let switch = stream.switch();
     let service = service_fn(|request: Request<Incoming>| {
-        let (shared, client, switch) = (&shared, &client, &switch);
+        let (shared, client, switch, closing) = (&shared, &client, &switch, &closing);
         async move {
             let state = shared.state.load_full();
             let is_connect = request.method() == Method::CONNECT;
             let asks = asks_to_switch(&request);
-            let response = serve(&state, &shared.counters, client, request).await;
+            let mut response = serve(&state, &shared.counters, client, request).await;
+            if closing.has_changed().is_err() && response.status() != StatusCode::SWITCHING_PROTOCOLS {
+                response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+            }
             if asks {
                 let connected = is_connect && response.status().is_success();
                 switch.decide(connected || response.status() == StatusCode::SWITCHING_PROTOCOLS);
@@ -101,7 +113,7 @@ where
     let mut connection = pin!(http.serve_connection(TokioIo::new(stream), service).with_upgrades());
     tokio::select! {
         ended = connection.as_mut() => ended,
-        () = drained(&mut draining) => {
+        () = farewell(closing.clone()) => {
             connection.as_mut().graceful_shutdown();
             connection.await
         }
@@ -113,7 +125,7 @@ async fn http_2<S>(
     stream: Guard<S>,
     client: Arc<Client>,
     timeouts: Timeouts,
-    mut draining: watch::Receiver<bool>,
+    mut closing: watch::Receiver<()>,
 ) -> hyper::Result<()>
 where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
@@ -143,7 +155,7 @@ where
     let mut connection = pin!(http.serve_connection(TokioIo::new(stream), service));
     tokio::select! {
         ended = connection.as_mut() => ended,
-        () = async { tokio::select! { () = drained(&mut draining) => {}, () = idle(&activity, timeouts.idle) => {} } } => {
+        () = async { tokio::select! { _ = closing.changed() => {}, () = idle(&activity, timeouts.idle) => {} } } => {
             // GOAWAY: what is under way ends well, what is new goes to another connection.
             connection.as_mut().graceful_shutdown();
             connection.await
@@ -151,9 +163,11 @@ where
     }
 }
 
-async fn drained(draining: &mut watch::Receiver<bool>) {
-    // An error means that the sender is gone, and with it the proxy.
-    let _ = draining.wait_for(|draining| *draining).await;
+/// Ends when the listener has ended and a client that was silent since then has had time for one more request.
+async fn farewell(mut closing: watch::Receiver<()>) {
+    // Nothing is ever sent: this fails when the listener has ended.
+    let _ = closing.changed().await;
+    tokio::time::sleep(FAREWELL).await;
 }
 
 /// Ends when no request was being answered at two looks in a row.
@@ -170,6 +184,10 @@ async fn idle(activity: &Arc<()>, limit: Duration) {
     }
 }
 
+/// When a listener ends, its idle connections are given so long for one more request, whose answer says
+/// `Connection: close`. Closed at once, they would reset the request that is just on its way (HAProxy's
+/// `idle-close-on-response`). HTTP/2 has GOAWAY for that.
+const FAREWELL: Duration = Duration::from_secs(1);
 /// Bytes of a request's head.
 const HEAD_LEN_MAX: usize = 64 * 1024;
 /// HTTP/2 requests under way on one connection.

@@ -7,6 +7,7 @@
 //! | room | what it knows |
 //! |---|---|
 //! | [`server`](Proxy) | listeners, connections, drain |
+//! | [`reload`](Service), `watch`, `run` | a file that changes, and what becomes of it; signals |
 //! | `serve` | the whole life of a request on one page |
 //! | `upstream` | connections to members, retries |
 //! | [`headers`], [`target`] | hop-by-hop fields, forwarding fields, request targets |
@@ -26,12 +27,16 @@ mod error;
 pub mod headers;
 pub mod http_cache;
 pub mod observe;
+mod reload;
 pub mod rewrite;
+mod run;
 mod serve;
 mod server;
 mod state;
 pub mod target;
 mod upstream;
+mod watch;
 
+pub use reload::{ReloadError, Service};
 pub use server::{Listener, Proxy};
 pub use state::StartError;

@@ -10,10 +10,11 @@ use std::{io, net::IpAddr, pin::pin, sync::Arc, time::Duration};
 
 use arc_swap::ArcSwap;
 use http::uri::Scheme;
+use parking_lot::Mutex;
 use tokio::{
-    io::{AsyncRead, AsyncWrite},
     net::{TcpListener, UnixListener},
     sync::watch,
+    time::{Instant, timeout_at},
 };
 
 use crate::{
@@ -56,31 +57,58 @@ impl Proxy {
     /// # Errors
     /// When the configuration asks for what cannot be built.
     pub fn new(config: &Config) -> Result<Proxy, StartError> {
-        let state = ArcSwap::new(State::build(config)?);
-        let shared = Shared { state, counters: Counters::default(), draining: watch::Sender::new(false) };
+        let state = ArcSwap::new(State::build(config, None)?);
+        let shared = Shared {
+            state,
+            applying: Mutex::new(()),
+            counters: Counters::default(),
+            draining: watch::Sender::new(false),
+        };
         Ok(Proxy { shared: Arc::new(shared) })
+    }
+
+    /// Serves by `config` from the next request on. Members that stay keep their load, health and connections;
+    /// requests under way end as they began. Listeners are not touched: see [`Service`](crate::Service).
+    ///
+    /// # Errors
+    /// When the configuration asks for what cannot be built; then nothing has changed.
+    pub fn apply(&self, config: &Config) -> Result<(), StartError> {
+        let _one_at_a_time = self.shared.applying.lock();
+        let state = State::build(config, Some(&self.shared.state.load()))?;
+        self.shared.state.store(state);
+        Ok(())
     }
 
     /// Accepts connections until [`drain`](Proxy::drain) is called. Call it once for each listener.
     pub async fn serve(&self, listener: Listener) {
+        self.serve_until(listener, std::future::pending()).await;
+    }
+
+    /// Like [`serve`](Proxy::serve), but ends also with `stop`: the listener closes, those already in its queue are
+    /// still served, and its connections finish the request they are at.
+    pub async fn serve_until(&self, listener: Listener, stop: impl Future<Output = ()>) {
+        // Gone when this function is: what waits for it drains.
+        let closing = watch::Sender::new(());
         let mut draining = self.shared.draining.subscribe();
         let mut stopped = pin!(async move {
-            // An error means that the sender is gone, and with it the proxy.
-            let _ = draining.wait_for(|draining| *draining).await;
+            tokio::select! {
+                // An error means that the sender is gone, and with it the proxy.
+                _ = draining.wait_for(|draining| *draining) => {}
+                () = stop => {}
+            }
         });
         let mut sweeps = tokio::time::interval(SWEEP);
         loop {
             let accepted = tokio::select! {
                 accepted = listener.accept() => accepted,
-                () = &mut stopped => return,
+                () = &mut stopped => break,
                 _ = sweeps.tick() => {
                     self.shared.state.load().group.close_idle();
                     continue;
                 }
             };
             match accepted {
-                Ok((Accepted::Tcp(stream), address)) => self.spawn(stream, address),
-                Ok((Accepted::Unix(stream), address)) => self.spawn(stream, address),
+                Ok(accepted) => self.spawn(accepted, &closing),
                 Err(error) if is_of_one_connection(&error) => {}
                 Err(error) => {
                     // Out of file descriptors, most likely: those who are being served go first.
@@ -88,6 +116,13 @@ impl Proxy {
                     tokio::time::sleep(ACCEPT_PAUSE).await;
                 }
             }
+        }
+        // Whom the kernel has welcomed is not turned away: closing the listener would reset them.
+        let latest = Instant::now() + LAST_CALL * 10;
+        while let Ok(Ok(accepted)) =
+            timeout_at(latest.min(Instant::now() + LAST_CALL), listener.accept()).await
+        {
+            self.spawn(accepted, &closing);
         }
     }
 
@@ -113,8 +148,16 @@ impl Proxy {
         self.shared.state.load().group.pool.members()
     }
 
-    fn spawn<S: AsyncRead + AsyncWrite + Send + Unpin + 'static>(&self, stream: S, address: IpAddr) {
-        tokio::spawn(serve_connection(Arc::clone(&self.shared), stream, address, Scheme::HTTP));
+    fn spawn(&self, (stream, address): (Accepted, IpAddr), closing: &watch::Sender<()>) {
+        let (shared, closing) = (Arc::clone(&self.shared), closing.subscribe());
+        match stream {
+            Accepted::Tcp(stream) => {
+                tokio::spawn(serve_connection(shared, stream, address, Scheme::HTTP, closing))
+            }
+            Accepted::Unix(stream) => {
+                tokio::spawn(serve_connection(shared, stream, address, Scheme::HTTP, closing))
+            }
+        };
     }
 }
 
@@ -141,6 +184,51 @@ impl Listener {
         match place {
             Listen::Unix(path) => UnixListener::bind(path).map(Listener::Unix),
             Listen::Tcp(address) => bind_tcp(*address).map(Listener::Tcp),
+        }
+    }
+
+    /// Takes over the sockets that systemd, or another process that follows its protocol, has opened for us
+    /// (`LISTEN_FDS`). They stay open while one process hands over to the next, so nobody is refused.
+    ///
+    /// # Errors
+    /// When one of them is neither a TCP nor a Unix listener.
+    pub fn inherited() -> io::Result<Vec<Listener>> {
+        let mut passed = listenfd::ListenFd::from_env();
+        let mut listeners = Vec::new();
+        for at in 0..passed.len() {
+            let listener = match passed.take_tcp_listener(at) {
+                Ok(Some(tcp)) => {
+                    tcp.set_nonblocking(true)?;
+                    Listener::Tcp(TcpListener::from_std(tcp)?)
+                }
+                _ => match passed.take_unix_listener(at)? {
+                    Some(unix) => {
+                        unix.set_nonblocking(true)?;
+                        Listener::Unix(UnixListener::from_std(unix)?)
+                    }
+                    None => continue,
+                },
+            };
+            listeners.push(listener);
+        }
+        Ok(listeners)
+    }
+
+    /// Whether it listens at `place`.
+    #[must_use]
+    pub fn stands_at(&self, place: &Listen) -> bool {
+        match (self, place) {
+            (Listener::Tcp(listener), Listen::Tcp(wanted)) => listener.local_addr().is_ok_and(|found| {
+                // 0.0.0.0 stands for every address too, where the machine has no IPv6.
+                found == *wanted
+                    || found.port() == wanted.port()
+                        && found.ip().is_unspecified()
+                        && wanted.ip().is_unspecified()
+            }),
+            (Listener::Unix(listener), Listen::Unix(wanted)) => {
+                listener.local_addr().is_ok_and(|found| found.as_pathname() == Some(wanted))
+            }
+            _ => false,
         }
     }
 
@@ -189,6 +277,8 @@ fn is_of_one_connection(error: &io::Error) -> bool {
     matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset | InvalidInput)
 }
 
+/// How long a closing listener waits for one more connection in its queue, ten times at most.
+const LAST_CALL: Duration = Duration::from_millis(5);
 /// How often idle connections to members are looked at.
 const SWEEP: Duration = Duration::from_secs(5);
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);

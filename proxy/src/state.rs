@@ -2,7 +2,7 @@
 
 use std::{net::IpAddr, sync::Arc};
 
-use balancers::{Algorithm, Pool, Query};
+use balancers::{Algorithm, Query};
 
 use crate::{
     admit::{
@@ -11,7 +11,7 @@ use crate::{
         password::{HtpasswdError, read_htpasswd},
     },
     config::{Config, ServerConfig, Timeouts},
-    upstream::{Backend, Group},
+    upstream::Group,
 };
 
 /// One consistent view of the configuration. A request loads it once.
@@ -24,28 +24,22 @@ pub(crate) struct State {
 }
 
 impl State {
-    /// Builds the state that `config` describes.
-    pub(crate) fn build(config: &Config) -> Result<Arc<State>, StartError> {
+    /// Builds the state that `config` describes. Whatever of `previous` it describes too lives on: members with their
+    /// load, health and connections. Nothing of `previous` changes unless all of it can be built.
+    pub(crate) fn build(config: &Config, previous: Option<&State>) -> Result<Arc<State>, StartError> {
         let server = &config.server;
         if !server.reverse {
             return Err(StartError::NotYet);
         }
-        let pool = Pool::new(server.balance);
-        let backends = server.members.iter().map(|member| {
-            (
-                member.address.to_string(),
-                member.weight,
-                Backend::new(member.address.clone(), &server.timeouts),
-            )
-        });
-        pool.update(|edit| {
-            backends.into_iter().try_for_each(|(id, weight, backend)| edit.add(id, weight, backend))
-        })
-        .map_err(StartError::Members)?;
+        let admission = build_admission(server)?;
+        // Last: it changes the members of `previous`.
+        let previous = previous.map(|state| &state.group);
+        let group = Group::build(server.balance, &server.members, &server.timeouts, previous)
+            .map_err(StartError::Members)?;
         Ok(Arc::new(State {
-            group: Group { pool, response_timeout: server.timeouts.response },
+            group,
             timeouts: server.timeouts,
-            admission: build_admission(server)?,
+            admission,
             balances_by_client: matches!(server.balance, Algorithm::Ring | Algorithm::BoundedRing),
         }))
     }

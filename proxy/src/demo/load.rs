@@ -11,7 +11,7 @@ use std::{
     time::Instant,
 };
 
-use balancers::{Algorithm, Pool, Query};
+use balancers::{Algorithm, Query};
 use http::{HeaderMap, HeaderValue, Method, header, uri::PathAndQuery};
 use http_body_util::BodyExt;
 
@@ -20,11 +20,11 @@ use super::{
     watch::{millis, picks},
 };
 use crate::{
-    body::{Body, Member},
+    body::{self, Body},
     cli::{Failure, println_out},
-    config::{Address, Timeouts},
+    config::{Address, Member, Timeouts},
     server::Proxy,
-    upstream::{Backend, Group, RequestHead, send},
+    upstream::{Group, RequestHead, send},
 };
 
 /// Sends `count` requests to `address` and prints the table. Fails if any request failed.
@@ -61,13 +61,10 @@ pub(super) async fn run(
 }
 
 fn to_proxy(address: SocketAddr) -> Result<Group, Failure> {
-    let timeouts = Timeouts::default();
-    let pool = Pool::new(Algorithm::RoundRobin);
-    let member =
-        Backend::new(Address::Tcp { host: address.ip().to_string(), port: address.port() }, &timeouts);
-    pool.update(|edit| edit.add("proxy", 1, member))
-        .map_err(|error| Failure::Runtime(format!("evenly: {error}")))?;
-    Ok(Group { pool, response_timeout: timeouts.response })
+    let place = Address::Tcp { host: address.ip().to_string(), port: address.port() };
+    let member = Member { address: place, weight: 1 };
+    Group::build(Algorithm::RoundRobin, &[member], &Timeouts::default(), None)
+        .map_err(|error| Failure::Runtime(format!("evenly: {error}")))
 }
 
 async fn get(group: &Group, number: u64) -> bool {
@@ -81,7 +78,9 @@ async fn get(group: &Group, number: u64) -> bool {
     headers.insert(header::HOST, HeaderValue::from_static("demo"));
     let head = RequestHead { method: &Method::GET, target: &target, headers: &headers, upgrade: None };
     match send(group, head, Body::Empty, Query::new()).await {
-        Ok(answer) => answer.status.is_success() && Body::Member(Member(answer.body)).collect().await.is_ok(),
+        Ok(answer) => {
+            answer.status.is_success() && Body::Member(body::Member(answer.body)).collect().await.is_ok()
+        }
         Err(_) => false,
     }
 }

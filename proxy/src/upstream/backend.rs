@@ -1,6 +1,6 @@
 //! What is kept of a member: its address and its idle connections.
 
-use std::{collections::VecDeque, io, time::Duration};
+use std::{collections::VecDeque, io, sync::Arc, time::Duration};
 
 use parking_lot::Mutex;
 use tokio::time::Instant;
@@ -8,12 +8,19 @@ use tokio::time::Instant;
 use super::{connect::connect, h1::Connection};
 use crate::config::{Address, Timeouts};
 
-/// A member of a group as the proxy knows it. It survives reloads, with its connections.
+/// A member of a group as the proxy knows it: how it is to be treated, and what was learnt and kept of it. A reload
+/// [renews](Backend::renewed) the first and hands on the second.
 #[derive(Debug)]
 pub(crate) struct Backend {
     address: Address,
     connect_timeout: Duration,
     idle_timeout: Duration,
+    kept: Arc<Kept>,
+}
+
+/// What lives as long as the member is configured, through any number of reloads.
+#[derive(Debug, Default)]
+struct Kept {
     /// The newest at the back. The newest is used first: so the rest can age and leave.
     idle: Mutex<VecDeque<Idle>>,
 }
@@ -26,8 +33,13 @@ struct Idle {
 
 impl Backend {
     pub(crate) fn new(address: Address, timeouts: &Timeouts) -> Self {
-        let idle = Mutex::new(VecDeque::new());
-        Backend { address, connect_timeout: timeouts.connect, idle_timeout: timeouts.idle, idle }
+        let kept = Arc::default();
+        Backend { address, connect_timeout: timeouts.connect, idle_timeout: timeouts.idle, kept }
+    }
+
+    /// The same member under new settings: it keeps its connections.
+    pub(crate) fn renewed(&self, timeouts: &Timeouts) -> Self {
+        Backend { kept: Arc::clone(&self.kept), ..Backend::new(self.address.clone(), timeouts) }
     }
 
     pub(crate) fn address(&self) -> &Address {
@@ -38,7 +50,7 @@ impl Backend {
     pub(crate) fn reuse(&self) -> Option<Connection> {
         loop {
             // The lock is held for the pop alone; a connection is looked at outside it.
-            let mut kept = self.idle.lock().pop_back()?;
+            let mut kept = self.kept.idle.lock().pop_back()?;
             if kept.connection.is_usable() {
                 return Some(kept.connection);
             }
@@ -54,7 +66,7 @@ impl Backend {
     pub(crate) fn keep(&self, connection: Connection) {
         let now = Instant::now();
         let mut leaving = Vec::new();
-        let mut idle = self.idle.lock();
+        let mut idle = self.kept.idle.lock();
         idle.push_back(Idle { connection, since: now });
         while idle.front().is_some_and(|oldest| now - oldest.since > self.idle_timeout)
             || idle.len() > IDLE_MAX
@@ -69,7 +81,7 @@ impl Backend {
     /// Closes what waited longer than the idle timeout. For members without traffic, where `keep` is not called.
     pub(crate) fn close_idle(&self) {
         let now = Instant::now();
-        let mut idle = self.idle.lock();
+        let mut idle = self.kept.idle.lock();
         let expired = idle.iter().take_while(|kept| now - kept.since > self.idle_timeout).count();
         let leaving: Vec<Idle> = idle.drain(..expired).collect();
         drop(idle);

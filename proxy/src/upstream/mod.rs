@@ -9,6 +9,7 @@
 //! | file | question it answers |
 //! |---|---|
 //! | `send.rs` | the whole way, with retries |
+//! | `group.rs` | members that share the work, and how they outlive a reload |
 //! | `retry.rs` | may this request be sent again? |
 //! | `backend.rs` | what is kept of a member: its address and idle connections |
 //! | `connect.rs` | how a connection is opened |
@@ -17,11 +18,12 @@
 
 mod backend;
 mod connect;
+mod group;
 mod h1;
 mod retry;
 mod send;
 mod settlement;
 
-pub(crate) use backend::Backend;
+pub(crate) use group::Group;
 pub(crate) use h1::{RequestHead, ResponseBody};
-pub(crate) use send::{Group, SendError, send};
+pub(crate) use send::{SendError, send};

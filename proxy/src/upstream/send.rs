@@ -2,35 +2,18 @@
 
 use std::{io, time::Duration};
 
-use balancers::{Lease, Outcome, PickError, Pool, Query};
+use balancers::{Lease, Outcome, PickError, Query};
 use http::{HeaderMap, StatusCode};
 use tokio::time::{Instant, timeout};
 
 use super::{
     backend::Backend,
+    group::Group,
     h1::{Connection, ExchangeError, RequestHead, ResponseBody},
     retry::{Reached, may_repeat},
     settlement::Settlement,
 };
 use crate::body::Body;
-
-/// Members that share the work of one name.
-#[derive(Debug)]
-pub(crate) struct Group {
-    pub(crate) pool: Pool<Backend>,
-    /// For a member to begin its answer, and between two pieces of it.
-    pub(crate) response_timeout: Duration,
-}
-
-impl Group {
-    /// Closes connections to members that waited longer than the idle timeout.
-    pub(crate) fn close_idle(&self) {
-        for member in self.pool.members() {
-            // A member that has just left closes its connections by being dropped.
-            let _ = self.pool.with_value(&member.id, Backend::close_idle);
-        }
-    }
-}
 
 /// A member's answer.
 #[derive(Debug)]

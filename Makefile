@@ -12,6 +12,7 @@ lint:
 
 rust:
 	cargo test --workspace
+	cargo test -p cache --features redis
 
 docs:
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps
@@ -19,3 +20,13 @@ docs:
 # The first command of the README, with a load of its own so that it ends. Its table must be there.
 readme:
 	cargo run --release -- demo --requests 2000 | tee /dev/stderr | grep -q '^requests 2000 · failed 0'
+
+# What a caller of the Redis store sees, and for how long he waits, under each fault: as a table.
+.PHONY: redis-faults redis-long
+redis-faults:
+	@echo '| fault | the caller saw | median | slowest | back after |'; echo '|---|---|---|---|---|'
+	@cargo test -p cache --features redis --test redis_faults --test redis_ways -- --nocapture --test-threads=1 | grep -o '| .*|$$'
+
+# The model test of every store, with many more lists of operations.
+redis-long:
+	PROPTEST_CASES=3000 cargo test -p cache --features redis --test store_model

@@ -45,7 +45,7 @@ pub(super) async fn keep(state: Arc<State>) {
         id += 1;
         let reason = match timeout(limits.connect, open(&state, id, split_mix(&mut chance))).await {
             Ok(Ok((line, driver))) => {
-                let since = Instant::now();
+                let since = line.since;
                 state.breaker.set(Circuit::Closed);
                 state.counts.connects.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
                 tracing::info!(server = %state.server, "connected to the cache server");
@@ -85,7 +85,7 @@ async fn open(state: &State, id: u64, nonce: u64) -> Result<(Line, Driving), Str
     if let Some(watch) = &state.watch {
         watch.begin(&mut connection).await?;
     }
-    Ok((Line { connection, id }, driver))
+    Ok((Line { connection, id, since: Instant::now() }, driver))
 }
 
 /// Returns when `line` is of no use any more, with the reason; callers no longer see it by then.
@@ -139,6 +139,6 @@ pub(super) fn seed() -> u64 {
 }
 
 /// A connection that lasted this long was a good one: the next wait starts from the shortest.
-const SETTLED: Duration = Duration::from_secs(2);
+pub(super) const SETTLED: Duration = Duration::from_secs(2);
 /// Response time-outs without an answer to a ping after which a connection counts as dead.
 const SILENCE_FACTOR: u32 = 5;

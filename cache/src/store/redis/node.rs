@@ -93,6 +93,7 @@ pub(super) enum Link {
 pub(super) struct Line {
     pub(super) connection: MultiplexedConnection,
     pub(super) id: u64,
+    pub(super) since: Instant,
 }
 
 /// What is sent in one go.
@@ -182,12 +183,15 @@ impl Node {
             return Ok(line.clone());
         }
         self.ensure_keeper();
+        if let Link::Down(reason) = &*self.state.link.borrow() {
+            return Err(self.state.unavailable(reason.clone()));
+        }
         let mut link = self.state.link.subscribe();
         let settled = link.wait_for(|link| !matches!(link, Link::Connecting));
         match timeout_at(deadline, settled).await {
             Ok(Ok(link)) => match &*link {
                 Link::Up(line) => Ok(line.clone()),
-                Link::Down(reason) => Err(self.state.unavailable(reason)),
+                Link::Down(reason) => Err(self.state.unavailable(reason.clone())),
                 Link::Connecting => Err(self.state.unavailable("it is being connected")),
             },
             Ok(Err(_)) => Err(self.state.unavailable("the store is closed")),
@@ -225,8 +229,11 @@ impl State {
         };
         match first {
             Some(Value::ServerError(error)) => match error.code() {
-                // A master that was demoted, a login that was revoked: look for the master, log in again.
-                "READONLY" | "NOAUTH" | "WRONGPASS" => self.lost(line),
+                // A login that was revoked: log in again.
+                "NOAUTH" | "WRONGPASS" => self.lost(line),
+                // A master that was demoted: look for the new one. But it may be a replica that we were told to use,
+                // and reads are still good: so not more often than connections settle.
+                "READONLY" if line.since.elapsed() >= keeper::SETTLED => self.lost(line),
                 "LOADING" | "MASTERDOWN" | "CLUSTERDOWN" | "BUSY" => self.failed(line, error.code()),
                 _ => self.breaker.record_success(),
             },
@@ -276,7 +283,7 @@ impl State {
         StoreError::TimedOut { server: self.server.clone(), limit: self.limits.response }
     }
 
-    fn unavailable(&self, reason: &str) -> StoreError {
+    fn unavailable(&self, reason: impl Into<Arc<str>>) -> StoreError {
         self.counts.refused.fetch_add(1, Relaxed);
         StoreError::Unavailable { server: self.server.clone(), reason: reason.into() }
     }

@@ -95,12 +95,11 @@ impl<K: Hash + Eq, V, S: BuildHasher> Cache<K, V, S> {
         let share = settings.capacity / settings.shards as u64;
         let weighed = settings.weigher.is_some();
         let expected = if weighed { 0 } else { usize::try_from(share).unwrap_or(usize::MAX / 2) };
-        let shard = || {
-            let running = Running::new(settings.policy);
-            Padded(Mutex::new(Shard::new(running, weighed, settings.tti.unwrap_or(NEVER), expected)))
-        };
+        let policies = Running::many(settings.policy, settings.shards, settings.capacity, weighed);
+        let idle = settings.tti.unwrap_or(NEVER);
+        let shard = |policy| Padded(Mutex::new(Shard::new(policy, weighed, idle, expected)));
         let inner = Inner {
-            shards: (0..settings.shards).map(|_| shard()).collect(),
+            shards: policies.map(shard).collect(),
             budget: Budget::new(settings.capacity),
             capacity: AtomicU64::new(settings.capacity),
             timed: AtomicBool::new(settings.ttl.is_some() || settings.tti.is_some()),
@@ -290,6 +289,8 @@ impl<K: Hash + Eq, V, S: BuildHasher> Cache<K, V, S> {
             self.inner.budget.release(freed);
         }
         self.inner.capacity.store(capacity, Ordering::Release);
+        let share = self.inner.share();
+        self.inner.shards.iter().for_each(|shard| shard.0.lock().set_share(share));
         drop(gathering);
         Ok(())
     }

@@ -26,11 +26,13 @@ mod cache;
 mod clock;
 mod departed;
 mod expiry;
+mod ghost;
 mod hasher;
 mod index;
 mod links;
 mod policy;
 mod shard;
+mod sketch;
 mod stats;
 #[cfg(feature = "redis")]
 pub mod store;

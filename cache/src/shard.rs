@@ -1,7 +1,7 @@
 //! One shard: a dense slab of entries, the index into it, the policy's order and the deadlines, all single-threaded.
 //!
 //! ```text
-//!     hash ─► index ─► slot ─► entries[slot]   key, value          hashes[slot]   weights[slot]  (if weighed)
+//!     hash ─► index ─► slot ─► entries[slot]   key, value          facts           hash, weight (if weighed)
 //!                         └──► policy          order, counts       wheel          deadlines      (if any)
 //! ```
 //!
@@ -15,7 +15,7 @@ use crate::departed::{Cause, Departed};
 use crate::expiry::{NEVER, Wheel};
 use crate::index::{Index, MAX_SLOTS};
 use crate::links::NIL;
-use crate::policy::{Replacement, Running};
+use crate::policy::{Facts, Replacement, Running};
 use crate::stats::Stats;
 use std::borrow::Borrow;
 
@@ -27,10 +27,7 @@ pub(crate) struct Shard<K, V> {
     entries: Vec<Entry<K, V>>,
     policy: Running,
     wheel: Option<Box<Wheel>>,
-    hashes: Vec<u32>,
-    /// Empty as long as every entry weighs 1.
-    weights: Vec<u64>,
-    weighed: bool,
+    facts: Facts,
     weight: u64,
     pub(crate) stats: Stats,
     /// An entry dies after so long without use; `NEVER` if not.
@@ -77,14 +74,20 @@ impl<K, V> Shard<K, V> {
             entries: Vec::new(),
             policy,
             wheel: None,
-            hashes: Vec::new(),
-            weights: Vec::new(),
-            weighed,
+            facts: Facts::new(weighed),
             weight: 0,
             stats: Stats::default(),
             idle,
             expected,
         }
+    }
+
+    /// The weight this shard may now expect to hold.
+    pub(crate) fn set_share(&mut self, share: u64) {
+        if self.expected > 0 {
+            self.expected = usize::try_from(share).unwrap_or(usize::MAX / 2).max(1);
+        }
+        self.policy.set_share(share.max(1));
     }
 
     #[inline]
@@ -93,13 +96,15 @@ impl<K, V> Shard<K, V> {
         K: Borrow<Q>,
         Q: Eq + ?Sized,
     {
-        self.index.find(hash, |slot| self.entries[slot as usize].key.borrow() == key)
+        let is_it =
+            |slot: u32| self.entries.get(slot as usize).is_some_and(|entry| entry.key.borrow() == key);
+        self.index.find(hash, is_it)
     }
 
     #[inline]
     pub(crate) fn hit(&mut self, slot: u32, now: u64) {
         self.stats.hits += 1;
-        self.policy.hit(slot);
+        self.policy.hit(slot, &self.facts);
         if let Some(wheel) = &mut self.wheel {
             wheel.used(slot, now);
         }
@@ -140,7 +145,7 @@ impl<K, V> Shard<K, V> {
     }
 
     pub(crate) fn weight_of(&self, slot: u32) -> u64 {
-        if self.weighed { self.weights[slot as usize] } else { 1 }
+        self.facts.weight(slot)
     }
 
     /// Stores the newcomer, over an entry with its key if there is one. When this shard cannot make the room, the
@@ -212,7 +217,8 @@ impl<K, V> Shard<K, V> {
         self.index.clear();
         self.policy.clear();
         self.wheel = None;
-        (self.hashes, self.weights, self.weight) = (Vec::new(), Vec::new(), 0);
+        self.facts.clear();
+        self.weight = 0;
         let entries = std::mem::take(&mut self.entries);
         self.stats.explicit += entries.len() as u64;
         entries.into_iter().map(|Entry { key, value }| (key, value))
@@ -220,8 +226,7 @@ impl<K, V> Shard<K, V> {
 
     pub(crate) fn heap_bytes(&self) -> usize {
         self.entries.capacity() * size_of::<Entry<K, V>>()
-            + self.hashes.capacity() * size_of::<u32>()
-            + self.weights.capacity() * size_of::<u64>()
+            + self.facts.heap_bytes()
             + self.index.heap_bytes()
             + self.policy.heap_bytes()
             + self.wheel.as_ref().map_or(0, |wheel| wheel.heap_bytes())
@@ -254,7 +259,7 @@ impl<K, V> Shard<K, V> {
     }
 
     fn evict(&mut self, keep: u32) -> Option<Hole> {
-        let victim = self.policy.victim(keep)?;
+        let victim = self.policy.victim(keep, &self.facts)?;
         let cause = if victim.rejected { Cause::Rejected } else { Cause::Size };
         let weight = self.vacate(victim.slot, cause);
         Some(Hole { slot: victim.slot, cause, weight })
@@ -263,8 +268,8 @@ impl<K, V> Shard<K, V> {
     /// Unhooks a slot from everything but the slab; returns its weight.
     fn vacate(&mut self, slot: u32, cause: Cause) -> u64 {
         let weight = self.weight_of(slot);
-        self.index.remove(slot, &self.hashes);
-        self.policy.removed(slot, weight);
+        self.index.remove(self.facts.hash(slot), slot);
+        self.policy.removed(slot, &self.facts);
         if let Some(wheel) = &mut self.wheel {
             wheel.removed(slot);
         }
@@ -291,12 +296,9 @@ impl<K, V> Shard<K, V> {
             wheel.close(hole, last);
         }
         if hole != last {
-            self.index.renumber(self.hashes[last as usize], last, hole);
+            self.index.renumber(self.facts.hash(last), last, hole);
         }
-        self.hashes.swap_remove(hole as usize);
-        if self.weighed {
-            self.weights.swap_remove(hole as usize);
-        }
+        self.facts.swap_remove(hole);
         self.entries.swap_remove(hole as usize)
     }
 
@@ -314,10 +316,7 @@ impl<K, V> Shard<K, V> {
             Some(Hole { slot, cause, .. }) => {
                 let old = std::mem::replace(&mut self.entries[slot as usize], entry);
                 departed.push(old.key, old.value, cause);
-                self.hashes[slot as usize] = hash;
-                if self.weighed {
-                    self.weights[slot as usize] = weight;
-                }
+                self.facts.replace(slot, hash, weight);
                 slot
             }
             None => {
@@ -325,15 +324,12 @@ impl<K, V> Shard<K, V> {
                     self.grow();
                 }
                 self.entries.push(entry);
-                self.hashes.push(hash);
-                if self.weighed {
-                    self.weights.push(weight);
-                }
+                self.facts.push(hash, weight);
                 self.entries.len() as u32 - 1
             }
         };
-        self.index.insert(slot, &self.hashes);
-        self.policy.inserted(slot, hash, weight);
+        self.index.insert(hash, slot);
+        self.policy.inserted(slot, &self.facts);
         self.start_timer(slot, deadline, now);
         self.weight += weight;
         self.stats.inserts += 1;
@@ -350,11 +346,9 @@ impl<K, V> Shard<K, V> {
         let old = std::mem::replace(&mut self.entries[slot as usize].value, newcomer.value);
         departed.push(newcomer.key, old, cause);
         let old_weight = self.weight_of(slot);
-        if self.weighed {
-            self.weights[slot as usize] = newcomer.weight;
-        }
+        self.facts.set_weight(slot, newcomer.weight);
         self.weight = self.weight - old_weight + newcomer.weight;
-        self.policy.overwritten(slot, old_weight, newcomer.weight);
+        self.policy.overwritten(slot, old_weight, &self.facts);
         if let Some(wheel) = &mut self.wheel {
             wheel.removed(slot);
         }
@@ -383,24 +377,21 @@ impl<K, V> Shard<K, V> {
         let growth = if self.expected == 0 { len / 2 } else { len / 8 };
         let target = if len < full { (len * 2 + 6).min(full) } else { len + growth + 6 }.min(MAX_SLOTS);
         self.entries.reserve_exact(target - len);
-        self.hashes.reserve_exact(target - len);
-        if self.weighed {
-            self.weights.reserve_exact(target - len);
-        }
+        self.facts.reserve(target);
         self.policy.reserve(target);
         if let Some(wheel) = &mut self.wheel {
             wheel.reserve(target);
         }
-        self.index.rebuild(target, &self.hashes);
+        self.index.rebuild(target, self.facts.hashes());
     }
 
     /// Panics unless index, slab, policy, deadlines and sums agree.
     pub(crate) fn validate(&self) {
-        assert_eq!(self.entries.len(), self.hashes.len());
-        self.index.validate(&self.hashes);
-        let weights: Vec<_> = (0..self.entries.len()).map(|slot| self.weight_of(slot as u32)).collect();
-        assert_eq!(weights.iter().sum::<u64>(), self.weight, "the sum of weights is off");
-        self.policy.validate(&weights);
+        assert_eq!(self.entries.len(), self.facts.len());
+        self.index.validate(self.facts.hashes());
+        let weight: u64 = (0..self.entries.len()).map(|slot| self.weight_of(slot as u32)).sum();
+        assert_eq!(weight, self.weight, "the sum of weights is off");
+        self.policy.validate(&self.facts);
         if let Some(wheel) = &self.wheel {
             wheel.validate(self.entries.len());
         }

@@ -10,7 +10,7 @@
 //! each: every operation O(1), 12 bytes an entry and 32 bytes a rank. Exact within a shard. Not for workloads whose
 //! favourites change: an old favourite must be outdone before it leaves. W-TinyLFU forgets, LFU does not.
 
-use super::{Replacement, Victim};
+use super::{Facts, Replacement, Victim};
 use crate::links::{Links, List, NIL};
 
 /// All slots with one count.
@@ -42,7 +42,7 @@ impl Default for Lfu {
 }
 
 impl Replacement for Lfu {
-    fn inserted(&mut self, slot: u32, _hash: u32, _weight: u64) {
+    fn inserted(&mut self, slot: u32, _facts: &Facts) {
         self.links.open(slot);
         if slot as usize == self.rank_of.len() {
             self.rank_of.push(NIL);
@@ -52,7 +52,7 @@ impl Replacement for Lfu {
         self.enter(slot, rank);
     }
 
-    fn hit(&mut self, slot: u32) {
+    fn hit(&mut self, slot: u32, _facts: &Facts) {
         let rank = self.rank_of[slot as usize];
         let Rank { count, order, higher, .. } = self.ranks[rank as usize];
         let next_exists = higher != NIL && self.ranks[higher as usize].count == count + 1;
@@ -66,11 +66,11 @@ impl Replacement for Lfu {
         self.enter(slot, target);
     }
 
-    fn overwritten(&mut self, slot: u32, _old_weight: u64, _weight: u64) {
-        self.hit(slot);
+    fn overwritten(&mut self, slot: u32, _old_weight: u64, facts: &Facts) {
+        self.hit(slot, facts);
     }
 
-    fn victim(&mut self, keep: u32) -> Option<Victim> {
+    fn victim(&mut self, keep: u32, _facts: &Facts) -> Option<Victim> {
         let mut rank = self.lowest;
         while rank != NIL {
             let Rank { order, higher, .. } = &self.ranks[rank as usize];
@@ -83,7 +83,7 @@ impl Replacement for Lfu {
         None
     }
 
-    fn removed(&mut self, slot: u32, _weight: u64) {
+    fn removed(&mut self, slot: u32, _facts: &Facts) {
         self.leave(slot);
     }
 
@@ -106,14 +106,16 @@ impl Replacement for Lfu {
         *self = Self::default();
     }
 
+    fn set_share(&mut self, _share: u64) {}
+
     fn heap_bytes(&self) -> usize {
         self.links.heap_bytes()
             + (self.rank_of.capacity() + self.free_ranks.capacity()) * size_of::<u32>()
             + self.ranks.capacity() * size_of::<Rank>()
     }
 
-    fn validate(&self, weights: &[u64]) {
-        assert_eq!((self.links.len(), self.rank_of.len()), (weights.len(), weights.len()));
+    fn validate(&self, facts: &Facts) {
+        assert_eq!((self.links.len(), self.rank_of.len()), (facts.len(), facts.len()));
         let (mut seen, mut below, mut count, mut rank) = (0, NIL, 0, self.lowest);
         while rank != NIL {
             let Rank { count: own, order, lower, higher } = &self.ranks[rank as usize];
@@ -123,7 +125,7 @@ impl Replacement for Lfu {
             seen += members.len();
             (below, count, rank) = (rank, *own, *higher);
         }
-        assert_eq!(seen, weights.len(), "a slot is in no rank");
+        assert_eq!(seen, facts.len(), "a slot is in no rank");
     }
 }
 

@@ -7,7 +7,7 @@
 //! One list in order of last use, exact within a shard. Every operation O(1); 8 bytes an entry. Not for loops or
 //! scans a little longer than the cache, where it holds exactly what will not be asked for again.
 
-use super::{Replacement, Victim};
+use super::{Facts, Replacement, Victim};
 use crate::links::{Links, List, NIL};
 
 pub(crate) struct Lru {
@@ -22,28 +22,28 @@ impl Default for Lru {
 }
 
 impl Replacement for Lru {
-    fn inserted(&mut self, slot: u32, _hash: u32, _weight: u64) {
+    fn inserted(&mut self, slot: u32, _facts: &Facts) {
         self.links.open(slot);
         self.links.push_head(&mut self.order, slot);
     }
 
     #[inline]
-    fn hit(&mut self, slot: u32) {
+    fn hit(&mut self, slot: u32, _facts: &Facts) {
         self.links.move_to_head(&mut self.order, slot);
     }
 
-    fn overwritten(&mut self, slot: u32, _old_weight: u64, _weight: u64) {
-        self.hit(slot);
+    fn overwritten(&mut self, slot: u32, _old_weight: u64, facts: &Facts) {
+        self.hit(slot, facts);
     }
 
-    fn victim(&mut self, keep: u32) -> Option<Victim> {
+    fn victim(&mut self, keep: u32, _facts: &Facts) -> Option<Victim> {
         match self.links.tail_except(&self.order, keep) {
             NIL => None,
             slot => Some(Victim { slot, rejected: false }),
         }
     }
 
-    fn removed(&mut self, slot: u32, _weight: u64) {
+    fn removed(&mut self, slot: u32, _facts: &Facts) {
         self.links.unlink(&mut self.order, slot);
     }
 
@@ -62,12 +62,14 @@ impl Replacement for Lru {
         *self = Self::default();
     }
 
+    fn set_share(&mut self, _share: u64) {}
+
     fn heap_bytes(&self) -> usize {
         self.links.heap_bytes()
     }
 
-    fn validate(&self, weights: &[u64]) {
-        assert_eq!(self.links.len(), weights.len());
-        assert_eq!(self.links.validate(&self.order).len(), weights.len(), "the order misses a slot");
+    fn validate(&self, facts: &Facts) {
+        assert_eq!(self.links.len(), facts.len());
+        assert_eq!(self.links.validate(&self.order).len(), facts.len(), "the order misses a slot");
     }
 }

@@ -2,20 +2,34 @@
 //!
 //! | [`Policy`] | keeps | a hit costs | loses where |
 //! |---|---|---|---|
+//! | [`Auto`](Policy::Auto) | what the present workload rewards | a count, seldom more | the first moments after a change |
+//! | [`TinyLfu`](Policy::TinyLfu) | what is used often, or lately | a count, seldom more | recency suddenly rules |
+//! | [`S3Fifo`](Policy::S3Fifo) | what was asked for again | a count below 3 | loops longer than the cache |
 //! | [`Lru`](Policy::Lru) | what was used last | a list splice | loops and scans longer than the cache |
 //! | [`Lfu`](Policy::Lfu) | what was used most | a move between two lists | yesterday's favourites stay for ever |
 //!
 //! A policy is single-threaded, knows slots, hashes and weights, never sees a key or a value and never reads a
 //! clock. The shard tells it what happened and asks for a victim.
 
+mod auto;
+mod facts;
 mod lfu;
 mod lru;
+mod s3_fifo;
+mod segments;
+mod shadow;
+mod tiny_lfu;
 
+pub(crate) use auto::{Auto, Chooser};
+pub(crate) use facts::Facts;
 pub(crate) use lfu::Lfu;
 pub(crate) use lru::Lru;
+pub(crate) use s3_fifo::S3Fifo;
+pub(crate) use tiny_lfu::TinyLfu;
 
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 
 /// The replacement policies, by name. Names are read in any case: `"LRU"`, `"lru"`.
 ///
@@ -29,8 +43,15 @@ use std::str::FromStr;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
 #[non_exhaustive]
 pub enum Policy {
-    /// Least recently used leaves. Exact within a shard.
+    /// Measures which balance of recency and frequency serves the present workload. The default: see the hit ratios
+    /// in the crate's README.
     #[default]
+    Auto,
+    /// W-TinyLFU: frequency with forgetting behind a recency window that adapts by climbing.
+    TinyLfu,
+    /// S3-FIFO: three queues, no moves on a hit.
+    S3Fifo,
+    /// Least recently used leaves. Exact within a shard.
     Lru,
     /// Least frequently used leaves; among equals the least recently used. Exact within a shard.
     Lfu,
@@ -38,7 +59,7 @@ pub enum Policy {
 
 impl Policy {
     /// Every policy, for tests, benches and menus.
-    pub const ALL: &[Self] = &[Self::Lru, Self::Lfu];
+    pub const ALL: &[Self] = &[Self::Auto, Self::TinyLfu, Self::S3Fifo, Self::Lru, Self::Lfu];
 
     /// The policy's name in configuration and in Python.
     #[must_use]
@@ -46,6 +67,9 @@ impl Policy {
         match self {
             Self::Lru => "lru",
             Self::Lfu => "lfu",
+            Self::TinyLfu => "tiny_lfu",
+            Self::S3Fifo => "s3_fifo",
+            Self::Auto => "auto",
         }
     }
 }
@@ -85,25 +109,27 @@ impl std::error::Error for UnknownPolicy {}
 /// Slots are dense: `inserted` is called with a vacated slot or the next new one.
 pub(crate) trait Replacement {
     /// A new entry lives in `slot`.
-    fn inserted(&mut self, slot: u32, hash: u32, weight: u64);
+    fn inserted(&mut self, slot: u32, facts: &Facts);
     /// The entry in `slot` was used.
-    fn hit(&mut self, slot: u32);
-    /// The value in `slot` was replaced by one of another weight.
-    fn overwritten(&mut self, slot: u32, old_weight: u64, weight: u64);
+    fn hit(&mut self, slot: u32, facts: &Facts);
+    /// The value in `slot`, which weighed `old_weight`, was replaced.
+    fn overwritten(&mut self, slot: u32, old_weight: u64, facts: &Facts);
     /// The slot to vacate next, never `keep`.
-    fn victim(&mut self, keep: u32) -> Option<Victim>;
-    /// The entry in `slot`, of this weight, has left.
-    fn removed(&mut self, slot: u32, weight: u64);
+    fn victim(&mut self, keep: u32, facts: &Facts) -> Option<Victim>;
+    /// The entry in `slot` leaves; its facts still stand.
+    fn removed(&mut self, slot: u32, facts: &Facts);
     /// The last slot's entry moves into the vacated slot `hole`; if that is the last slot, it only ends.
     fn close(&mut self, hole: u32, last: u32);
     /// Room for this many slots will be needed.
     fn reserve(&mut self, slots: usize);
     /// All entries have left; memory is given back.
     fn clear(&mut self);
+    /// The weight this shard may expect to hold when the cache is full.
+    fn set_share(&mut self, share: u64);
     /// Bytes on the heap.
     fn heap_bytes(&self) -> usize;
-    /// Panics if anything is out of order. `weights[slot]` are those of the live entries.
-    fn validate(&self, weights: &[u64]);
+    /// Panics if anything is out of order.
+    fn validate(&self, facts: &Facts);
 }
 
 /// An entry chosen to leave.
@@ -118,6 +144,9 @@ pub(crate) struct Victim {
 pub(crate) enum Running {
     Lru(Lru),
     Lfu(Lfu),
+    TinyLfu(TinyLfu),
+    S3Fifo(S3Fifo),
+    Auto(Auto),
 }
 
 macro_rules! each {
@@ -125,35 +154,53 @@ macro_rules! each {
         match $running {
             Running::Lru($policy) => $call,
             Running::Lfu($policy) => $call,
+            Running::TinyLfu($policy) => $call,
+            Running::S3Fifo($policy) => $call,
+            Running::Auto($policy) => $call,
         }
     };
 }
 
 impl Running {
-    pub(crate) fn new(policy: Policy) -> Self {
-        match policy {
-            Policy::Lru => Self::Lru(Lru::default()),
-            Policy::Lfu => Self::Lfu(Lfu::default()),
+    /// The policies of all shards of one cache.
+    pub(crate) fn many(
+        policy: Policy,
+        shards: usize,
+        capacity: u64,
+        weighed: bool,
+    ) -> impl Iterator<Item = Self> {
+        let share = (capacity / shards as u64).max(1);
+        let chooser = (policy == Policy::Auto).then(|| Arc::new(Chooser::new(capacity, shards, weighed)));
+        (0..shards).map(move |_| Self::one(policy, share, chooser.as_ref()))
+    }
+
+    fn one(policy: Policy, share: u64, chooser: Option<&Arc<Chooser>>) -> Self {
+        match (policy, chooser) {
+            (Policy::Auto, Some(chooser)) => Self::Auto(Auto::new(share, Arc::clone(chooser))),
+            (Policy::Lru, _) => Self::Lru(Lru::default()),
+            (Policy::Lfu, _) => Self::Lfu(Lfu::default()),
+            (Policy::TinyLfu | Policy::Auto, _) => Self::TinyLfu(TinyLfu::new(share)),
+            (Policy::S3Fifo, _) => Self::S3Fifo(S3Fifo::new(share)),
         }
     }
 }
 
 impl Replacement for Running {
-    fn inserted(&mut self, slot: u32, hash: u32, weight: u64) {
-        each!(self, policy => policy.inserted(slot, hash, weight));
+    fn inserted(&mut self, slot: u32, facts: &Facts) {
+        each!(self, policy => policy.inserted(slot, facts));
     }
     #[inline]
-    fn hit(&mut self, slot: u32) {
-        each!(self, policy => policy.hit(slot));
+    fn hit(&mut self, slot: u32, facts: &Facts) {
+        each!(self, policy => policy.hit(slot, facts));
     }
-    fn overwritten(&mut self, slot: u32, old_weight: u64, weight: u64) {
-        each!(self, policy => policy.overwritten(slot, old_weight, weight));
+    fn overwritten(&mut self, slot: u32, old_weight: u64, facts: &Facts) {
+        each!(self, policy => policy.overwritten(slot, old_weight, facts));
     }
-    fn victim(&mut self, keep: u32) -> Option<Victim> {
-        each!(self, policy => policy.victim(keep))
+    fn victim(&mut self, keep: u32, facts: &Facts) -> Option<Victim> {
+        each!(self, policy => policy.victim(keep, facts))
     }
-    fn removed(&mut self, slot: u32, weight: u64) {
-        each!(self, policy => policy.removed(slot, weight));
+    fn removed(&mut self, slot: u32, facts: &Facts) {
+        each!(self, policy => policy.removed(slot, facts));
     }
     fn close(&mut self, hole: u32, last: u32) {
         each!(self, policy => policy.close(hole, last));
@@ -164,10 +211,13 @@ impl Replacement for Running {
     fn clear(&mut self) {
         each!(self, policy => policy.clear());
     }
+    fn set_share(&mut self, share: u64) {
+        each!(self, policy => policy.set_share(share));
+    }
     fn heap_bytes(&self) -> usize {
         each!(self, policy => policy.heap_bytes())
     }
-    fn validate(&self, weights: &[u64]) {
-        each!(self, policy => policy.validate(weights));
+    fn validate(&self, facts: &Facts) {
+        each!(self, policy => policy.validate(facts));
     }
 }

@@ -1,0 +1,230 @@
+//! Auto: W-TinyLFU whose window is chosen by measuring, not by climbing.
+//!
+//! ```text
+//!     a sample of the keys ─► shadows with windows of  1 %   5 %   20 %   50 %   100 %     the one with the most hits
+//!                             (frequency …                            … LRU)                sets the cache's window
+//! ```
+//!
+//! No policy wins everywhere, and between "frequency alone" and "recency alone" the window's width decides. Here every
+//! shard runs the same frame ([`Segments`]), and one set of [`Shadow`]s for the whole cache says which width serves
+//! the present workload: hits of the last few sample periods, the past counting less and less; a change must promise
+//! a full point of hit ratio.
+//!
+//! Cost: the frame's, and for one access in `entries / 256` five accesses to small caches (every access while the
+//! cache holds fewer than that); some 60 KiB a cache. Lost against the best width in hindsight: see the table of the
+//! bench `hit_ratio`.
+
+use super::segments::Segments;
+use super::shadow::Shadow;
+use super::{Facts, Replacement, Victim};
+use parking_lot::Mutex;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+pub(crate) struct Auto {
+    segments: Segments,
+    chooser: Arc<Chooser>,
+    /// As the chooser last said.
+    window: u32,
+    threshold: u32,
+}
+
+/// Windows tried, in thousandths.
+const WINDOWS: [u32; 5] = [10, 50, 200, 500, 1000];
+/// The one to begin with: the best on average.
+const FIRST: usize = 2;
+/// Entries of a shadow.
+const SHADOW_ENTRIES: u64 = 256;
+/// Accesses seen by the shadows between two choices: as many as their entries, but not fewer than this.
+const ROUND_MIN: u64 = 50;
+/// What the past is worth after each round.
+const DECAY: f64 = 0.9;
+/// The difference of hit ratios that is worth a change.
+const MARGIN: f64 = 0.01;
+
+/// What all shards of a cache share: the shadows and their verdict.
+pub(crate) struct Chooser {
+    /// The window to use, in thousandths. Relaxed, as the threshold: a hint, ordering nothing.
+    window: AtomicU32,
+    /// Keys whose mixed hash is below it are sampled; 0 until the number of entries is known.
+    threshold: AtomicU32,
+    shards: u64,
+    weighed: bool,
+    trial: Mutex<Trial>,
+}
+
+struct Trial {
+    shadows: Vec<Shadow>,
+    scores: [f64; WINDOWS.len()],
+    chosen: usize,
+    seen: u64,
+    round: u64,
+    capacity: u64,
+}
+
+impl Chooser {
+    pub(crate) fn new(capacity: u64, shards: usize, weighed: bool) -> Self {
+        let trial = Trial {
+            shadows: Vec::new(),
+            scores: [0.0; WINDOWS.len()],
+            chosen: FIRST,
+            seen: 0,
+            round: ROUND_MIN,
+            capacity,
+        };
+        let chooser = Self {
+            window: AtomicU32::new(WINDOWS[FIRST]),
+            threshold: AtomicU32::new(0),
+            shards: shards as u64,
+            weighed,
+            trial: Mutex::new(trial),
+        };
+        if !weighed {
+            chooser.begin(capacity, capacity);
+        }
+        chooser
+    }
+
+    /// Begins anew with another capacity; the first shard to say so does it.
+    fn resize(&self, capacity: u64) {
+        let mut trial = self.trial.lock();
+        if std::mem::replace(&mut trial.capacity, capacity) != capacity {
+            trial.shadows.clear();
+            drop(trial);
+            self.threshold.store(0, Ordering::Relaxed);
+            if !self.weighed {
+                self.begin(capacity, capacity);
+            }
+        }
+    }
+
+    /// Starts the shadows for a cache of so many entries and such a capacity.
+    fn begin(&self, entries: u64, capacity: u64) {
+        let rate = (SHADOW_ENTRIES as f64 / entries.max(1) as f64).min(1.0);
+        let own = ((capacity as f64 * rate) as u64).max(1);
+        let mut trial = self.trial.lock();
+        let window = |permille: &u32| (u128::from(own) * u128::from(*permille) / 1000) as u64;
+        trial.shadows = WINDOWS.iter().map(|permille| Shadow::new(own, window(permille))).collect();
+        trial.scores = [0.0; WINDOWS.len()];
+        trial.round = entries.clamp(ROUND_MIN, SHADOW_ENTRIES);
+        (trial.seen, trial.capacity) = (0, capacity);
+        self.threshold.store(((rate * f64::from(u32::MAX)) as u32).max(1), Ordering::Relaxed);
+    }
+
+    /// A sampled access.
+    #[cold]
+    fn observe(&self, hash: u32, weight: u64) {
+        let mut trial = self.trial.lock();
+        trial.shadows.iter_mut().for_each(|shadow| shadow.access(hash, weight));
+        trial.seen += 1;
+        if !trial.shadows.is_empty() && trial.seen.is_multiple_of(trial.round) {
+            self.window.store(WINDOWS[trial.choose()], Ordering::Relaxed);
+        }
+    }
+
+    fn heap_bytes(&self) -> usize {
+        size_of::<Self>() + self.trial.lock().shadows.iter().map(Shadow::heap_bytes).sum::<usize>()
+    }
+}
+
+impl Trial {
+    fn choose(&mut self) -> usize {
+        for (score, shadow) in self.scores.iter_mut().zip(&mut self.shadows) {
+            *score = *score * DECAY + shadow.take_hits() as f64;
+        }
+        let best = (0..WINDOWS.len()).max_by(|a, b| self.scores[*a].total_cmp(&self.scores[*b]));
+        // The accesses the scores are made of.
+        let accesses = (self.round as f64 / (1.0 - DECAY)).min(self.seen as f64);
+        if let Some(best) = best
+            && self.scores[best] > self.scores[self.chosen] + MARGIN * accesses
+        {
+            self.chosen = best;
+        }
+        self.chosen
+    }
+}
+
+impl Auto {
+    pub(crate) fn new(share: u64, chooser: Arc<Chooser>) -> Self {
+        let window = chooser.window.load(Ordering::Relaxed);
+        let threshold = chooser.threshold.load(Ordering::Relaxed);
+        Self { segments: Segments::new(share, part(share, window)), chooser, window, threshold }
+    }
+
+    #[inline]
+    fn sample(&self, slot: u32, facts: &Facts) {
+        let hash = facts.hash(slot);
+        if hash.wrapping_mul(0x9e37_79b1) < self.threshold {
+            self.chooser.observe(hash, facts.weight(slot));
+        }
+    }
+
+    /// Follows the chooser; a weighed cache begins to measure here, when it is first full.
+    fn follow(&mut self, facts: &Facts) {
+        self.threshold = self.chooser.threshold.load(Ordering::Relaxed);
+        if self.threshold == 0 {
+            let capacity = self.chooser.trial.lock().capacity;
+            self.chooser.begin(facts.len() as u64 * self.chooser.shards, capacity);
+        }
+        let window = self.chooser.window.load(Ordering::Relaxed);
+        if window != self.window {
+            self.window = window;
+            self.segments.set_window(part(self.segments.share(), window));
+        }
+    }
+}
+
+fn part(share: u64, permille: u32) -> u64 {
+    (u128::from(share) * u128::from(permille) / 1000) as u64
+}
+
+impl Replacement for Auto {
+    fn inserted(&mut self, slot: u32, facts: &Facts) {
+        self.segments.inserted(slot, facts);
+        self.sample(slot, facts);
+    }
+
+    #[inline]
+    fn hit(&mut self, slot: u32, facts: &Facts) {
+        self.segments.hit(slot, facts);
+        self.sample(slot, facts);
+    }
+
+    fn overwritten(&mut self, slot: u32, old_weight: u64, facts: &Facts) {
+        self.segments.overwritten(slot, old_weight, facts);
+    }
+
+    fn victim(&mut self, keep: u32, facts: &Facts) -> Option<Victim> {
+        self.follow(facts);
+        self.segments.victim(keep, facts)
+    }
+
+    fn removed(&mut self, slot: u32, facts: &Facts) {
+        self.segments.removed(slot, facts);
+    }
+
+    fn close(&mut self, hole: u32, last: u32) {
+        self.segments.close(hole, last);
+    }
+
+    fn reserve(&mut self, slots: usize) {
+        self.segments.reserve(slots);
+    }
+
+    fn clear(&mut self) {
+        self.segments.clear();
+    }
+
+    fn set_share(&mut self, share: u64) {
+        self.segments.set_share(share);
+        self.chooser.resize(share.saturating_mul(self.chooser.shards));
+    }
+
+    fn heap_bytes(&self) -> usize {
+        self.segments.heap_bytes() + self.chooser.heap_bytes() / self.chooser.shards as usize
+    }
+
+    fn validate(&self, facts: &Facts) {
+        self.segments.validate(facts);
+    }
+}

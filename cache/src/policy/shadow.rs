@@ -1,0 +1,110 @@
+//! A shadow: a small cache of nothing, fed with a sample of the keys, to learn what hit ratio a window would have.
+//!
+//! Following one key in a hundred through a cache of a hundredth of the size gives nearly the hit ratio of the whole
+//! (C. Waldspurger et al., "Cache modeling and optimization using miniature simulations", ATC 2017). A key is its hash.
+
+use super::Facts;
+use super::segments::Segments;
+use crate::index::Index;
+use crate::links::NIL;
+
+pub(crate) struct Shadow {
+    index: Index,
+    facts: Facts,
+    segments: Segments,
+    weight: u64,
+    capacity: u64,
+    /// Hits since they were last asked for.
+    hits: u64,
+}
+
+impl Shadow {
+    pub(crate) fn new(capacity: u64, window: u64) -> Self {
+        Self {
+            index: Index::default(),
+            facts: Facts::new(true),
+            segments: Segments::new(capacity, window),
+            weight: 0,
+            capacity,
+            hits: 0,
+        }
+    }
+
+    /// One access to the key with this hash: a hit, or a miss and the insertion that follows it.
+    pub(crate) fn access(&mut self, hash: u32, weight: u64) {
+        let is_it = |slot: u32| self.facts.hashes().get(slot as usize) == Some(&hash);
+        if let Some(slot) = self.index.find(hash, is_it) {
+            self.hits += 1;
+            self.segments.hit(slot, &self.facts);
+        } else if weight <= self.capacity {
+            while self.weight + weight > self.capacity {
+                let Some(victim) = self.segments.victim(NIL, &self.facts) else { break };
+                self.remove(victim.slot);
+            }
+            self.push(hash, weight);
+        }
+    }
+
+    pub(crate) fn take_hits(&mut self) -> u64 {
+        std::mem::take(&mut self.hits)
+    }
+
+    pub(crate) fn heap_bytes(&self) -> usize {
+        self.index.heap_bytes() + self.facts.heap_bytes() + self.segments.heap_bytes()
+    }
+
+    fn push(&mut self, hash: u32, weight: u64) {
+        if !self.index.has_room() {
+            self.index.rebuild(self.facts.len() * 3 / 2 + 1, self.facts.hashes());
+        }
+        let slot = self.facts.len() as u32;
+        self.facts.push(hash, weight);
+        self.index.insert(hash, slot);
+        self.segments.inserted(slot, &self.facts);
+        self.weight += weight;
+    }
+
+    fn remove(&mut self, slot: u32) {
+        self.weight -= self.facts.weight(slot);
+        self.index.remove(self.facts.hash(slot), slot);
+        self.segments.removed(slot, &self.facts);
+        let last = self.facts.len() as u32 - 1;
+        self.segments.close(slot, last);
+        if slot != last {
+            self.index.renumber(self.facts.hash(last), last, slot);
+        }
+        self.facts.swap_remove(slot);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_window_is_lru_and_a_narrow_one_resists_a_loop() {
+        let (mut lru, mut frequent) = (Shadow::new(100, 100), Shadow::new(100, 1));
+        for round in 0..20 {
+            for key in 0..120_u32 {
+                lru.access(key.wrapping_mul(0x9e37_79b1), 1);
+                frequent.access(key.wrapping_mul(0x9e37_79b1), 1);
+            }
+            lru.segments.validate(&lru.facts);
+            frequent.segments.validate(&frequent.facts);
+            frequent.index.validate(frequent.facts.hashes());
+            assert_eq!(lru.take_hits(), 0, "a loop longer than the cache");
+            assert!(frequent.take_hits() > 60 || round < 2);
+        }
+    }
+
+    #[test]
+    fn heavy_entries_push_out_several_and_too_heavy_ones_stay_out() {
+        let mut shadow = Shadow::new(100, 50);
+        (0..100).for_each(|key| shadow.access(key, 1));
+        shadow.access(1000, 60);
+        assert_eq!(shadow.weight, 100);
+        shadow.access(1001, 101);
+        shadow.access(1001, 101);
+        assert_eq!((shadow.weight, shadow.hits), (100, 0));
+    }
+}

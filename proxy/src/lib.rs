@@ -20,10 +20,12 @@
 pub mod admit;
 pub mod body;
 pub mod cli;
+mod client_body;
 pub mod config;
 mod connection;
 mod demo;
 mod error;
+mod forward;
 pub mod headers;
 pub mod http_cache;
 pub mod observe;
@@ -34,6 +36,7 @@ mod serve;
 mod server;
 mod state;
 pub mod target;
+mod tunnel;
 mod upstream;
 mod watch;
 

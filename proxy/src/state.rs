@@ -8,6 +8,7 @@ use crate::{
     admit::{
         admission::Admission,
         auth::Auth,
+        destination::Destinations,
         password::{HtpasswdError, read_htpasswd},
     },
     config::{Config, ServerConfig, Timeouts},
@@ -20,6 +21,8 @@ pub(crate) struct State {
     pub(crate) group: Group,
     pub(crate) timeouts: Timeouts,
     pub(crate) admission: Admission,
+    /// Where a forward proxy may go.
+    pub(crate) destinations: Destinations,
     balances_by_client: bool,
 }
 
@@ -28,9 +31,6 @@ impl State {
     /// load, health and connections. Nothing of `previous` changes unless all of it can be built.
     pub(crate) fn build(config: &Config, previous: Option<&State>) -> Result<Arc<State>, StartError> {
         let server = &config.server;
-        if !server.reverse {
-            return Err(StartError::NotYet);
-        }
         let admission = build_admission(server)?;
         // Last: it changes the members of `previous`.
         let previous = previous.map(|state| &state.group);
@@ -40,6 +40,7 @@ impl State {
             group,
             timeouts: server.timeouts,
             admission,
+            destinations: server.destinations.clone(),
             balances_by_client: matches!(server.balance, Algorithm::Ring | Algorithm::BoundedRing),
         }))
     }
@@ -79,8 +80,6 @@ pub enum StartError {
     Members(balancers::EditError),
     /// The file of users cannot be used.
     Htpasswd(HtpasswdError),
-    /// Asks for something this version does not do.
-    NotYet,
 }
 
 impl std::fmt::Display for StartError {
@@ -88,7 +87,6 @@ impl std::fmt::Display for StartError {
         match self {
             StartError::Members(error) => error.fmt(f),
             StartError::Htpasswd(error) => error.fmt(f),
-            StartError::NotYet => f.write_str("reverse = false is not built yet"),
         }
     }
 }

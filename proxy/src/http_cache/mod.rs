@@ -21,33 +21,50 @@
 //! | `invalidate` | what does a change make invalid? | RFC 9111 §4.4 |
 //! | `cache_status` | what is the client told? | RFC 9211 |
 
+mod answer;
 mod cache_status;
+mod codec;
 mod control;
+mod counts;
 mod entry;
 mod exchange;
+mod fill;
+mod flight;
 mod freshness;
+mod handle;
 mod invalidate;
 mod key;
 mod moment;
+mod payload;
+mod purge;
 mod ranges;
 mod reuse;
 mod settings;
+mod shelf;
 mod storable;
+mod stored;
 mod targeted;
+mod trip;
 mod validate;
 mod vary;
 
 pub use cache_status::{CACHE_STATUS, CacheStatus, Forward};
 pub use control::{Fields, RequestControl, ResponseControl};
+pub use counts::{Counts, Reading};
 pub use entry::{Entry, Extent};
 pub use exchange::Exchange;
+pub use fill::Reader;
 pub use freshness::Freshness;
+pub use handle::{Ask, Clock, Failed, HttpCache};
 pub use invalidate::{Target, invalidated, is_safe};
 pub use key::Key;
 pub use moment::Moment;
+pub use payload::{Payload, Pieces};
+pub use purge::Purge;
 pub use ranges::{ContentRange, Piece, Run, content_range, range, resolve};
 pub use reuse::{Reuse, is_due_for_refresh, reuse, reuse_on_error};
 pub use settings::{Profile, Settings};
+pub use shelf::Storage;
 pub use storable::{Refusal, storable};
 pub use targeted::{CDN_CACHE_CONTROL, targeted};
 pub use validate::{

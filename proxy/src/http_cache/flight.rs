@@ -1,0 +1,232 @@
+//! Collapsed forwarding (RFC 9111 §4): many requests for one response make one request to the origin.
+//!
+//! ```text
+//!     first request    ── leads ───────────► origin ──► head ──► body ─► ...
+//!     same, meanwhile  ── waits ─┬─ head: storable and fits me ─► reads along
+//!                                ├─ not storable               ─► goes itself, and so do later ones for a while
+//!                                ├─ validated, stored          ─► looks into the store again
+//!                                ├─ the origin failed          ─► fails too: a failing origin gets no stampede
+//!                                └─ the leader's client left   ─► looks again; one of the waiters leads
+//! ```
+//!
+//! Nobody knows yet which fields select the response, so a request waits for any flight of its key unless Vary is
+//! known, from what is stored or from a flight that has its head, and its fields differ. A flight ends with
+//! the leader: when its guard is dropped, however that happens, nobody waits any more.
+
+use super::entry::Entry;
+use super::fill::Fill;
+use super::key::Key;
+use super::vary::Selecting;
+use http::HeaderMap;
+use parking_lot::Mutex;
+use std::collections::HashMap;
+use std::hash::{BuildHasher, RandomState};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use tokio::sync::watch;
+
+/// The flights under way.
+pub(super) struct Flights<B> {
+    table: Mutex<HashMap<Key, Vec<Flight<B>>>>,
+    unshared: Unshared,
+}
+
+struct Flight<B> {
+    number: u64,
+    /// The leader's request fields.
+    request: Arc<HeaderMap>,
+    /// Selecting fields of what is stored under the key.
+    known: Arc<[Selecting]>,
+    landing: watch::Receiver<Option<Landing<B>>>,
+}
+
+/// What became of a flight.
+pub(super) enum Landing<B> {
+    /// A head that may be shared, and its body.
+    Shared(Arc<Entry>, Arc<Fill<B>>),
+    /// Not to be shared.
+    Unshared,
+    /// The store has the answer now.
+    Stored,
+    /// The origin failed.
+    Failed,
+}
+
+/// A place in a flight.
+pub(super) enum Seat<B> {
+    /// In front: fetch, and tell what came of it.
+    Lead(Lead<B>),
+    /// Behind: wait.
+    Follow(Follow<B>),
+    /// Not in a flight: recent answers could not be shared.
+    Alone,
+}
+
+/// The leader's guard.
+pub(super) struct Lead<B> {
+    flights: Arc<Flights<B>>,
+    key: Key,
+    number: u64,
+    landing: watch::Sender<Option<Landing<B>>>,
+}
+
+/// A follower's view.
+pub(super) struct Follow<B>(watch::Receiver<Option<Landing<B>>>);
+
+impl<B> Flights<B> {
+    /// None under way.
+    pub(super) fn new() -> Arc<Self> {
+        Arc::new(Self { table: Mutex::default(), unshared: Unshared::new() })
+    }
+
+    /// Takes a seat; `now_secs` ages the memory of what could not be shared.
+    pub(super) fn board(
+        self: &Arc<Self>,
+        key: &Key,
+        request: &HeaderMap,
+        known: &[&Selecting],
+        now_secs: u64,
+    ) -> Seat<B> {
+        if self.unshared.contains(key, now_secs) {
+            return Seat::Alone;
+        }
+        let mut table = self.table.lock();
+        let flights = table.entry(key.clone()).or_default();
+        if let Some(flight) = flights.iter().find(|flight| flight.may_suit(request)) {
+            return Seat::Follow(Follow(flight.landing.clone()));
+        }
+        let (landing, watching) = watch::channel(None);
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        flights.push(Flight {
+            number,
+            request: Arc::new(request.clone()),
+            known: known.iter().map(|selecting| (*selecting).clone()).collect(),
+            landing: watching,
+        });
+        Seat::Lead(Lead { flights: Arc::clone(self), key: key.clone(), number, landing })
+    }
+
+    /// Leads a fetch in the background, if none is under way for the key.
+    pub(super) fn board_alone(self: &Arc<Self>, key: &Key, request: &HeaderMap) -> Option<Lead<B>> {
+        let mut table = self.table.lock();
+        let flights = table.entry(key.clone()).or_default();
+        if !flights.is_empty() {
+            return None;
+        }
+        let (landing, watching) = watch::channel(None);
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let request = Arc::new(request.clone());
+        flights.push(Flight { number, request, known: Arc::new([]), landing: watching });
+        Some(Lead { flights: Arc::clone(self), key: key.clone(), number, landing })
+    }
+
+    fn remove(&self, key: &Key, number: u64) {
+        let mut table = self.table.lock();
+        let Some(flights) = table.get_mut(key) else { return };
+        let at = flights.iter().position(|flight| flight.number == number);
+        let gone = at.map(|at| flights.swap_remove(at));
+        if flights.is_empty() {
+            table.remove(key);
+        }
+        drop(table);
+        drop(gone); // may hold the last handle of a fill, which has locks of its own
+    }
+}
+
+impl<B> Flight<B> {
+    /// Whether a request may get this flight's answer, as far as that is known.
+    fn may_suit(&self, request: &HeaderMap) -> bool {
+        if let Some(Landing::Shared(entry, _)) = &*self.landing.borrow() {
+            return entry.selecting.fits(request);
+        }
+        self.known.iter().all(|selecting| selecting.of(&self.request).fits(request))
+    }
+}
+
+impl<B> Lead<B> {
+    /// Tells everyone; the flight is over.
+    pub(super) fn land(self, landing: Landing<B>, now_secs: u64) {
+        match landing {
+            Landing::Unshared => self.flights.unshared.insert(&self.key, now_secs),
+            _ => self.flights.unshared.remove(&self.key),
+        }
+        self.landing.send_replace(Some(landing));
+    }
+
+    /// Tells everyone of a head; others may come along until the guard is dropped.
+    pub(super) fn share(&self, entry: Arc<Entry>, fill: Arc<Fill<B>>) {
+        self.flights.unshared.remove(&self.key);
+        self.landing.send_replace(Some(Landing::Shared(entry, fill)));
+    }
+}
+
+impl<B> Drop for Lead<B> {
+    fn drop(&mut self) {
+        self.flights.remove(&self.key, self.number);
+    }
+}
+
+impl<B> Follow<B> {
+    /// Waits for the leader; none when it left without a word.
+    pub(super) async fn landing(mut self) -> Option<Landing<B>> {
+        self.0.wait_for(Option::is_some).await.ok().and_then(|landing| landing.clone())
+    }
+}
+
+impl<B> Clone for Landing<B> {
+    fn clone(&self) -> Self {
+        match self {
+            Self::Shared(entry, fill) => Self::Shared(Arc::clone(entry), Arc::clone(fill)),
+            Self::Unshared => Self::Unshared,
+            Self::Stored => Self::Stored,
+            Self::Failed => Self::Failed,
+        }
+    }
+}
+
+/// Keys whose last answer could not be shared: requests for them do not wait for one another. A table of one slot a
+/// hash, which forgets: a wrong answer costs a wait or a second fetch, never a wrong response.
+struct Unshared {
+    hasher: RandomState,
+    slots: Box<[AtomicU64]>,
+}
+
+impl Unshared {
+    fn new() -> Self {
+        Self { hasher: RandomState::new(), slots: (0..SLOTS).map(|_| AtomicU64::new(0)).collect() }
+    }
+
+    /// The slot of a key, and its mark: the upper half of the hash over the last second that it counts.
+    fn slot(&self, key: &Key) -> (&AtomicU64, u64) {
+        let hash = self.hasher.hash_one(key);
+        // The remainder is below the length of the table, a usize.
+        let slot = usize::try_from(hash % self.slots.len() as u64).unwrap_or(0);
+        (&self.slots[slot], hash & !u64::from(u32::MAX))
+    }
+
+    fn insert(&self, key: &Key, now_secs: u64) {
+        let (slot, mark) = self.slot(key);
+        // Relaxed: the slot orders nothing else.
+        slot.store(mark | ((now_secs + REMEMBERED_SECS) & u64::from(u32::MAX)), Ordering::Relaxed);
+    }
+
+    fn remove(&self, key: &Key) {
+        let (slot, mark) = self.slot(key);
+        let kept = slot.load(Ordering::Relaxed);
+        if kept != 0 && kept & !u64::from(u32::MAX) == mark {
+            slot.store(0, Ordering::Relaxed);
+        }
+    }
+
+    fn contains(&self, key: &Key, now_secs: u64) -> bool {
+        let (slot, mark) = self.slot(key);
+        let kept = slot.load(Ordering::Relaxed);
+        kept != 0 && kept & !u64::from(u32::MAX) == mark && now_secs <= kept & u64::from(u32::MAX)
+    }
+}
+
+/// Tells flights of one key apart.
+static NUMBER: AtomicU64 = AtomicU64::new(0);
+const SLOTS: usize = 4096;
+/// How long after an answer that could not be shared requests go on their own.
+const REMEMBERED_SECS: u64 = 10;

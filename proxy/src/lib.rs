@@ -9,6 +9,7 @@
 //! | [`server`](Proxy) | listeners, connections, drain |
 //! | [`reload`](Service), `watch`, `run` | a file that changes, and what becomes of it; signals |
 //! | `serve` | the whole life of a request on one page |
+//! | [`http_cache`], `cached` | the rules of HTTP caching, and the cache's place in a request's life |
 //! | `upstream` | connections to members, retries |
 //! | [`headers`], [`target`] | hop-by-hop fields, forwarding fields, request targets |
 //! | [`config`] | the file, and every fault in it |
@@ -19,13 +20,12 @@
 
 pub mod admit;
 pub mod body;
+mod cached;
 pub mod cli;
-mod client_body;
 pub mod config;
 mod connection;
 mod demo;
 mod error;
-mod forward;
 pub mod headers;
 pub mod http_cache;
 pub mod observe;
@@ -36,7 +36,6 @@ mod serve;
 mod server;
 mod state;
 pub mod target;
-mod tunnel;
 mod upstream;
 mod watch;
 

@@ -8,9 +8,9 @@ use crate::{
     admit::{
         admission::Admission,
         auth::Auth,
-        destination::Destinations,
         password::{HtpasswdError, read_htpasswd},
     },
+    cached::{self, Opened},
     config::{Config, ServerConfig, Timeouts},
     upstream::Group,
 };
@@ -21,8 +21,7 @@ pub(crate) struct State {
     pub(crate) group: Group,
     pub(crate) timeouts: Timeouts,
     pub(crate) admission: Admission,
-    /// Where a forward proxy may go.
-    pub(crate) destinations: Destinations,
+    pub(crate) cache: Option<Opened>,
     balances_by_client: bool,
 }
 
@@ -31,7 +30,11 @@ impl State {
     /// load, health and connections. Nothing of `previous` changes unless all of it can be built.
     pub(crate) fn build(config: &Config, previous: Option<&State>) -> Result<Arc<State>, StartError> {
         let server = &config.server;
+        if !server.reverse {
+            return Err(StartError::NotYet);
+        }
         let admission = build_admission(server)?;
+        let cache = cached::open(config, previous.and_then(|state| state.cache.as_ref()))?;
         // Last: it changes the members of `previous`.
         let previous = previous.map(|state| &state.group);
         let group = Group::build(server.balance, &server.members, &server.timeouts, previous)
@@ -40,7 +43,7 @@ impl State {
             group,
             timeouts: server.timeouts,
             admission,
-            destinations: server.destinations.clone(),
+            cache,
             balances_by_client: matches!(server.balance, Algorithm::Ring | Algorithm::BoundedRing),
         }))
     }
@@ -80,6 +83,14 @@ pub enum StartError {
     Members(balancers::EditError),
     /// The file of users cannot be used.
     Htpasswd(HtpasswdError),
+    /// The cache's bounds cannot be.
+    Cache(cache::BuildError),
+    /// Redis cannot be used as it is configured.
+    Redis(cache::store::StoreError),
+    /// `redis_host` is no address.
+    RedisAddress(String),
+    /// Asks for something this version does not do.
+    NotYet,
 }
 
 impl std::fmt::Display for StartError {
@@ -87,6 +98,10 @@ impl std::fmt::Display for StartError {
         match self {
             StartError::Members(error) => error.fmt(f),
             StartError::Htpasswd(error) => error.fmt(f),
+            StartError::Cache(error) => error.fmt(f),
+            StartError::Redis(error) => error.fmt(f),
+            StartError::RedisAddress(error) => write!(f, "redis_host: {error}"),
+            StartError::NotYet => f.write_str("reverse = false is not built yet"),
         }
     }
 }

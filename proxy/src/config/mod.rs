@@ -37,5 +37,6 @@ pub use address::{Address, AddressError, Listen, Member, WEIGHT_MAX};
 pub use admission::{AdmissionConfig, FAILURES_PER_MINUTE};
 pub use error::{Fault, Faults};
 pub use model::{
-    CacheConfig, CacheStore, Config, LogLevel, MemoryConfig, RedisConfig, Secret, ServerConfig, Timeouts,
+    CacheConfig, CacheProfile, CacheStore, Config, LogLevel, MemoryConfig, RedisConfig, Secret, ServerConfig,
+    Timeouts,
 };

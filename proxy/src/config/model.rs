@@ -4,8 +4,6 @@ use std::{fmt, path::PathBuf, time::Duration};
 
 use balancers::Algorithm;
 
-use crate::admit::destination::Destinations;
-
 use super::{AdmissionConfig, Listen, Member};
 
 /// A whole configuration.
@@ -34,8 +32,6 @@ pub struct ServerConfig {
     pub auth: bool,
     /// `user`, `trusted_proxies`, `[[rules]]` and their kin.
     pub admission: AdmissionConfig,
-    /// `allow`: where a forward proxy may go; empty means nowhere.
-    pub destinations: Destinations,
     /// `cache`: absent when false.
     pub cache: Option<CacheConfig>,
     /// `log`
@@ -53,6 +49,16 @@ pub struct CacheConfig {
     pub store: CacheStore,
     /// `cache_timeout`: freshness of a response that states none; absent when 0 or not given.
     pub default_freshness: Option<Duration>,
+    /// `cache_profile`: how much of the reuse that the RFCs allow is taken.
+    pub profile: CacheProfile,
+    /// `stale_if_error`: how long past its freshness a response may stand in for a failing member.
+    pub stale_if_error: Duration,
+    /// `refresh_ahead`: fetch used responses again shortly before they expire.
+    pub refresh_ahead: bool,
+    /// `cache_query_drop`: query parameters that make no difference; `utm_*` for all that start so.
+    pub drop_query: Vec<String>,
+    /// `cache_query_sort`: the order of query parameters makes no difference.
+    pub sort_query: bool,
 }
 
 /// `cache_type`
@@ -60,8 +66,20 @@ pub struct CacheConfig {
 pub enum CacheStore {
     /// In this process.
     Memory,
-    /// In Redis, shared by many proxies, with memory before it.
+    /// In Redis, shared by many proxies.
     Redis,
+    /// In Redis, with memory before it.
+    Tiered,
+}
+
+/// `cache_profile`
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum CacheProfile {
+    /// Not what often goes wrong with applications that forget `private`.
+    #[default]
+    Safe,
+    /// All the reuse that the RFCs allow.
+    Rfc,
 }
 
 /// `log`: goproxy's 1 and 0.
@@ -86,8 +104,6 @@ pub struct Timeouts {
     pub response: Duration,
     /// `idle_timeout`: for a kept connection to be used again.
     pub idle: Duration,
-    /// `tunnel_timeout`: for a byte to move in a tunnel, either way.
-    pub tunnel: Duration,
     /// `drain_timeout`: for requests in flight when the process is told to stop.
     pub drain: Duration,
 }
@@ -129,7 +145,6 @@ impl Default for ServerConfig {
             balance: Algorithm::P2c,
             auth: false,
             admission: AdmissionConfig::default(),
-            destinations: Destinations::default(),
             cache: None,
             log: LogLevel::Info,
             log_path: None,
@@ -146,7 +161,6 @@ impl Default for Timeouts {
             connect: Duration::from_secs(2),
             response: Duration::from_secs(60),
             idle: Duration::from_secs(60),
-            tunnel: Duration::from_secs(3600),
             drain: Duration::from_secs(30),
         }
     }

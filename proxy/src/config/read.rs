@@ -7,9 +7,11 @@ use toml::{Spanned, de::DeTable};
 
 use super::{
     Config, Listen, Member,
-    admission::{read_admission, read_admission_rules, read_destinations},
+    admission::{read_admission, read_admission_rules},
     error::{Faults, Sink},
-    model::{CacheConfig, CacheStore, LogLevel, MemoryConfig, RedisConfig, ServerConfig, Timeouts},
+    model::{
+        CacheConfig, CacheProfile, CacheStore, LogLevel, MemoryConfig, RedisConfig, ServerConfig, Timeouts,
+    },
     reader::Section,
 };
 
@@ -62,7 +64,6 @@ fn read_server(mut server: Section<'_, '_>) -> ServerConfig {
         balance: read_balance(&mut server).unwrap_or(default.balance),
         auth: server.boolean("auth").unwrap_or(default.auth),
         admission: read_admission(&mut server),
-        destinations: read_destinations(&mut server),
         cache: read_cache(&mut server),
         log: match server.integer("log", 0..=1) {
             Some(1) => LogLevel::Debug,
@@ -161,14 +162,41 @@ fn read_cache(server: &mut Section<'_, '_>) -> Option<CacheConfig> {
         Some(name) => match name.get_ref().to_ascii_lowercase().as_str() {
             "memory" => CacheStore::Memory,
             "redis" => CacheStore::Redis,
+            "tiered" => CacheStore::Tiered,
             other => {
                 let message = format!("cache_type: unknown store \"{other}\"");
-                server.fault(&name, message, Some("allowed: \"memory\", \"redis\"".to_owned()));
+                server.fault(&name, message, Some("allowed: \"memory\", \"redis\", \"tiered\"".to_owned()));
                 CacheStore::Memory
             }
         },
     };
-    wanted.then_some(CacheConfig { store, default_freshness: freshness })
+    let profile = match server.string("cache_profile") {
+        None => CacheProfile::default(),
+        Some(name) => match name.get_ref().to_ascii_lowercase().as_str() {
+            "safe" => CacheProfile::Safe,
+            "rfc" => CacheProfile::Rfc,
+            other => {
+                let message = format!("cache_profile: unknown profile \"{other}\"");
+                server.fault(&name, message, Some("allowed: \"safe\", \"rfc\"".to_owned()));
+                CacheProfile::default()
+            }
+        },
+    };
+    let stale_if_error = server.seconds("stale_if_error", 0..=31_536_000).unwrap_or(A_DAY);
+    let refresh_ahead = server.boolean("refresh_ahead").unwrap_or(false);
+    let drop_query = server.strings("cache_query_drop").map(Spanned::into_inner).unwrap_or_default();
+    let drop_query = drop_query.into_iter().map(Spanned::into_inner).collect();
+    let sort_query = server.boolean("cache_query_sort").unwrap_or(false);
+    let config = CacheConfig {
+        store,
+        default_freshness: freshness,
+        profile,
+        stale_if_error,
+        refresh_ahead,
+        drop_query,
+        sort_query,
+    };
+    wanted.then_some(config)
 }
 
 fn read_timeouts(server: &mut Section<'_, '_>) -> Timeouts {
@@ -179,7 +207,6 @@ fn read_timeouts(server: &mut Section<'_, '_>) -> Timeouts {
         connect: server.seconds("connect_timeout", SECONDS).unwrap_or(default.connect),
         response: server.seconds("response_timeout", SECONDS).unwrap_or(default.response),
         idle: server.seconds("idle_timeout", SECONDS).unwrap_or(default.idle),
-        tunnel: server.seconds("tunnel_timeout", SECONDS).unwrap_or(default.tunnel),
         drain: server.seconds("drain_timeout", SECONDS).unwrap_or(default.drain),
     }
 }
@@ -217,6 +244,7 @@ fn to_usize(number: i64) -> usize {
 }
 
 /// No wait is endless, and none is longer than a day.
+const A_DAY: std::time::Duration = std::time::Duration::from_secs(86_400);
 const SECONDS: std::ops::RangeInclusive<i64> = 1..=86_400;
 const BYTES_MAX: i64 = 1 << 50;
 const MEMBERS_MAX: usize = 10_000;

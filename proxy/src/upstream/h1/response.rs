@@ -71,8 +71,13 @@ fn framing(
     is_http_11: bool,
 ) -> Result<Framing, ResponseError> {
     let length = content_length(headers)?;
-    let chunked = is_chunked(headers)?;
-    if chunked && (length.is_some() || !is_http_11) {
+    let coding = transfer_coding(headers)?;
+    let is_ambiguous = match coding {
+        Coding::None => false,
+        Coding::Chunked => length.is_some() || !is_http_11,
+        Coding::Noise => length.is_some(),
+    };
+    if is_ambiguous {
         return Err(ResponseError::AmbiguousLength);
     }
     let bodiless = request == Method::HEAD
@@ -82,7 +87,7 @@ fn framing(
         return Ok(Framing::Length(0));
     }
     Ok(match length {
-        _ if chunked => Framing::Chunked,
+        _ if coding == Coding::Chunked => Framing::Chunked,
         Some(length) => Framing::Length(length),
         None => Framing::UntilClose,
     })
@@ -108,12 +113,28 @@ fn content_length(headers: &HeaderMap) -> Result<Option<u64>, ResponseError> {
     Ok(found)
 }
 
-/// `Transfer-Encoding` is absent or exactly `chunked`; we offer no other coding.
-fn is_chunked(headers: &HeaderMap) -> Result<bool, ResponseError> {
+/// What `Transfer-Encoding` says of the body.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Coding {
+    None,
+    Chunked,
+    /// One word that names no coding: the body ends with the connection (RFC 9112 §6.3) and is what it is.
+    Noise,
+}
+
+/// `Transfer-Encoding` is absent, exactly `chunked`, or means nothing; we offer no other coding.
+fn transfer_coding(headers: &HeaderMap) -> Result<Coding, ResponseError> {
     let mut values = headers.get_all(header::TRANSFER_ENCODING).iter();
-    match (values.next(), values.next()) {
-        (None, _) => Ok(false),
-        (Some(only), None) if only.as_bytes().trim_ascii().eq_ignore_ascii_case(b"chunked") => Ok(true),
+    let value = match (values.next(), values.next()) {
+        (None, _) => return Ok(Coding::None),
+        (Some(only), None) => only.as_bytes().trim_ascii().to_ascii_lowercase(),
+        _ => return Err(ResponseError::UnknownCoding),
+    };
+    let is_word = !value.is_empty() && value.iter().all(u8::is_ascii_alphanumeric);
+    match value.as_slice() {
+        b"chunked" => Ok(Coding::Chunked),
+        b"gzip" | b"deflate" | b"compress" => Err(ResponseError::UnknownCoding),
+        _ if is_word => Ok(Coding::Noise),
         _ => Err(ResponseError::UnknownCoding),
     }
 }
@@ -198,6 +219,7 @@ mod tests {
         assert_eq!(framing_of(&format!("{ok}content-length: 5, 5\r\n\r\n")), Ok(Framing::Length(5)));
         assert_eq!(framing_of(&format!("{ok}transfer-encoding: Chunked\r\n\r\n")), Ok(Framing::Chunked));
         assert_eq!(framing_of(&format!("{ok}\r\n")), Ok(Framing::UntilClose));
+        assert_eq!(framing_of(&format!("{ok}transfer-encoding: identity\r\n\r\n")), Ok(Framing::UntilClose));
         assert_eq!(framing_of("HTTP/1.1 304 X\r\ncontent-length: 5\r\n\r\n"), Ok(Framing::Length(0)));
         let head = parse_text(&format!("{ok}content-length: 5\r\n\r\n"), &Method::HEAD).unwrap().unwrap();
         assert_eq!((head.framing, head.keep_alive), (Framing::Length(0), true));
@@ -214,6 +236,9 @@ mod tests {
             ("content-length: 9223372036854775808\r\n", BadLength),
             ("content-length: \r\n", BadLength),
             ("transfer-encoding: gzip, chunked\r\n", UnknownCoding),
+            ("transfer-encoding: gzip\r\n", UnknownCoding),
+            ("transfer-encoding: x-chunked\r\n", UnknownCoding),
+            ("transfer-encoding: identity\r\ncontent-length: 5\r\n", AmbiguousLength),
             ("transfer-encoding: chunked\r\ntransfer-encoding: chunked\r\n", UnknownCoding),
             ("x: 1\n", BareLf),
             ("x : 1\r\n", Malformed),

@@ -1,5 +1,5 @@
 # Thin names over cargo, maturin and pytest. `make test` is what CI runs.
-.PHONY: test setup lint rust docs readme
+.PHONY: cache-suite test setup lint rust docs readme
 export CARGO_TERM_COLOR ?= auto
 
 test: setup lint rust docs readme
@@ -30,3 +30,8 @@ redis-faults:
 # The model test of every store, with many more lists of operations.
 redis-long:
 	PROPTEST_CASES=3000 cargo test -p cache --features redis --test store_model
+
+# The public tests of HTTP caches (npm http-cache-tests) against the release binary; `ROWS=all` for every configuration.
+cache-suite:
+	cargo build --release -p evenly
+	node scripts/cache-suite.mjs $(ROWS)

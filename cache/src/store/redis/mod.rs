@@ -5,7 +5,6 @@
 //! | [`client`] | the store itself: one method, one command |
 //! | `purge` | many keys: by prefix, by tag, all |
 //! | `config` `url` `address` | what can be told to it |
-//! | `lock` | a short lock, for single flight |
 //! | `names` | what keys are called on the server |
 //! | `node` `keeper` `dial` | one server: requests, the task that keeps it connected, opening a connection |
 //! | `route` | which server a command goes to |
@@ -24,7 +23,6 @@ mod config;
 mod dial;
 mod frames;
 mod keeper;
-mod lock;
 mod names;
 mod node;
 mod purge;
@@ -39,7 +37,6 @@ pub use breaker::Circuit;
 pub use client::Redis;
 pub(super) use client::now_ms;
 pub use config::{RedisConfig, RedisTls};
-pub(super) use lock::Lock;
 pub use stats::RedisStats;
 pub use watch::Hearing;
 pub(super) use watch::{Change, Listener};

@@ -54,6 +54,15 @@ impl<'a, K, V> Departed<'a, K, V> {
         Self { listener, first: None, rest: Vec::new() }
     }
 
+    pub(crate) fn is_empty(&self) -> bool {
+        self.first.is_none()
+    }
+
+    /// Hands the entries over; nobody is told of them here.
+    pub(crate) fn drain(&mut self) -> impl Iterator<Item = (K, V, Cause)> + use<K, V> {
+        self.first.take().into_iter().chain(std::mem::take(&mut self.rest))
+    }
+
     pub(crate) fn push(&mut self, key: K, value: V, cause: Cause) {
         if self.first.is_none() {
             self.first = Some((key, value, cause));

@@ -165,6 +165,20 @@ impl Wheel {
             + size_of::<Self>()
     }
 
+    /// The slots that are dead at `now` though their tick, rounded up, is not over. They hang in the buckets that hold
+    /// that tick, one in each level.
+    pub(crate) fn dead_in_present_tick(&self, now: u64) -> impl Iterator<Item = u32> + '_ {
+        let tick = (now >> TICK_SHIFT) + 1;
+        let heads = (0..LEVELS).map(move |level| {
+            let bucket = (tick >> (LEVEL_BITS * level as u32)) as usize & (BUCKETS - 1);
+            self.heads[level][bucket]
+        });
+        let some = |slot: u32| (slot != NIL).then_some(slot);
+        let list =
+            move |head| std::iter::successors(some(head), move |slot| some(self.timers[*slot as usize].next));
+        heads.flat_map(list).filter(move |slot| self.deadline(*slot) <= now)
+    }
+
     /// Takes a timer out of a bucket the present tick lies in.
     fn pop_present(&mut self) -> Option<u32> {
         for level in 0..LEVELS {

@@ -42,13 +42,18 @@ struct Entry<K, V> {
 }
 
 /// An entry on its way in.
-pub(crate) struct Newcomer<K, V> {
-    pub(crate) key: K,
-    pub(crate) value: V,
-    pub(crate) hash: u32,
-    pub(crate) weight: u64,
+#[derive(Debug)]
+pub struct Newcomer<K, V> {
+    /// Its key.
+    pub key: K,
+    /// Its value.
+    pub value: V,
+    /// The hash of its key, good in all bits.
+    pub hash: u32,
+    /// What it takes of the capacity; 1 where nothing is weighed.
+    pub weight: u64,
     /// Latest end of its life, however often it is used.
-    pub(crate) deadline: u64,
+    pub deadline: u64,
 }
 
 /// How an insertion may make room, and what it has already.
@@ -101,6 +106,12 @@ impl<K, V> Shard<K, V> {
         self.index.find(hash, is_it)
     }
 
+    /// As `find`, for a host that compares keys itself.
+    #[inline]
+    pub(crate) fn find_by(&self, hash: u32, mut is_it: impl FnMut(&K) -> bool) -> Option<u32> {
+        self.index.find(hash, |slot| is_it(&self.entries[slot as usize].key))
+    }
+
     #[inline]
     pub(crate) fn hit(&mut self, slot: u32, now: u64) {
         self.stats.hits += 1;
@@ -113,6 +124,11 @@ impl<K, V> Shard<K, V> {
     #[inline]
     pub(crate) fn value(&self, slot: u32) -> &V {
         &self.entries[slot as usize].value
+    }
+
+    #[inline]
+    pub(crate) fn value_mut(&mut self, slot: u32) -> &mut V {
+        &mut self.entries[slot as usize].value
     }
 
     pub(crate) fn pair(&self, slot: u32) -> (&K, &V) {
@@ -194,6 +210,21 @@ impl<K, V> Shard<K, V> {
             self.close(Some(hole), &mut { NIL }, departed);
         }
         freed
+    }
+
+    /// Sends away one entry, of any weight; returns the weight freed.
+    pub(crate) fn shed_one(&mut self, departed: &mut Departed<'_, K, V>) -> u64 {
+        let Some(hole) = self.evict(NIL) else { return 0 };
+        self.close(Some(hole), &mut { NIL }, departed);
+        hole.weight
+    }
+
+    /// The dead whose tick is not over yet, so that `carry_off_dead` has left them, the highest slot first.
+    pub(crate) fn dead_unnoticed(&self, now: u64) -> Vec<u32> {
+        let mut dead: Vec<u32> =
+            self.wheel.iter().flat_map(|wheel| wheel.dead_in_present_tick(now)).collect();
+        dead.sort_unstable_by(|a, b| b.cmp(a));
+        dead
     }
 
     /// Carries off the dead, in at most so many steps; returns the weight freed.

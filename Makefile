@@ -1,8 +1,8 @@
 # Thin names over cargo, maturin and pytest. `make test` is what CI runs.
-.PHONY: cache-suite test setup lint rust docs readme
+.PHONY: cache-suite test setup lint rust docs python readme
 export CARGO_TERM_COLOR ?= auto
 
-test: setup lint rust docs readme
+test: setup lint rust docs python readme
 
 setup: ; ./scripts/setup
 
@@ -16,6 +16,9 @@ rust:
 
 docs:
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps
+
+# The Python package: built into .venv and tested.
+python: ; ./scripts/python
 
 # The first command of the README, with a load of its own so that it ends. Its table must be there.
 readme:

@@ -1,1 +1,28 @@
-//! To be written.
+//! The Rust half of the Python package `evenly`: caches and balancers, over the crates of the same names.
+//!
+//! The Python half (`python/evenly/`) holds what is not called in a loop: constructors, views, decorators, asyncio.
+
+use pyo3::prelude::*;
+
+mod cache;
+mod clock;
+mod held;
+mod key;
+mod memo;
+
+#[pymodule(gil_used = false)]
+mod _evenly {
+    use pyo3::prelude::*;
+
+    #[pymodule_export]
+    use super::cache::CacheBase;
+    #[pymodule_export]
+    use super::memo::Memo;
+
+    #[pymodule_init]
+    fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
+        let policies: Vec<_> = ::cache::Policy::ALL.iter().map(|policy| policy.name()).collect();
+        module.add("POLICIES", pyo3::types::PyTuple::new(module.py(), policies)?)?;
+        module.add("VERSION", env!("CARGO_PKG_VERSION"))
+    }
+}

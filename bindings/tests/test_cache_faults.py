@@ -1,0 +1,258 @@
+"""What goes wrong in other caches must not go wrong here: each test names where it was seen."""
+
+from __future__ import annotations
+
+import gc
+import subprocess
+import sys
+import threading
+import tracemalloc
+import weakref
+from typing import Any
+
+import pytest
+
+from evenly.cache import POLICIES, Cache, LRUCache, TTLCache
+
+
+class Meddling:
+    """A key whose comparison uses the cache."""
+
+    def __init__(self, name: str, cache: Any) -> None:
+        self.name, self.cache, self.compared = name, cache, 0
+
+    def __hash__(self) -> int:
+        return 7
+
+    def __eq__(self, other: object) -> bool:
+        self.compared += 1
+        self.cache["touched"] = self.cache.get("touched", 0) + 1
+        len(self.cache), list(self.cache)
+        return isinstance(other, Meddling) and other.name == self.name
+
+
+def within(seconds: float, work: Any) -> Any:
+    """The result of `work`; a deadlock fails the test instead of stopping it."""
+    results: list[Any] = []
+    thread = threading.Thread(target=lambda: results.append(work()), daemon=True)
+    thread.start()
+    thread.join(seconds)
+    assert results, f"no answer within {seconds} s"
+    return results[0]
+
+
+def test_comparing_may_use_the_cache() -> None:  # cachebox deadlocks
+    cache: Any = LRUCache(10)
+
+    def work() -> Any:
+        cache[Meddling("a", cache)] = 1
+        cache[Meddling("b", cache)] = 2
+        assert cache[Meddling("a", cache)] == 1
+        del cache[Meddling("a", cache)]
+        return cache.get(Meddling("b", cache)), cache.get(Meddling("a", cache))
+
+    assert within(20, work) == (2, None)
+    assert cache["touched"] > 0
+    cache._validate()
+
+
+def test_comparing_may_empty_the_cache() -> None:
+    cache: Any = LRUCache(10)
+
+    class Emptying:
+        def __hash__(self) -> int:
+            return 1
+
+        def __eq__(self, other: object) -> bool:
+            cache.clear()
+            return True
+
+    def work() -> Any:
+        cache[Emptying()] = 1
+        cache[Emptying()] = 2
+        return cache.get(Emptying(), "gone"), len(cache)
+
+    assert within(20, work) == ("gone", 0)
+
+
+def test_a_value_may_use_the_cache_when_it_dies() -> None:  # cachebox deadlocks
+    cache: Any = LRUCache(2)
+    heard = []
+
+    class Dying:
+        def __del__(self) -> None:
+            heard.append(len(cache))
+            cache.get("x")
+
+    def work() -> bool:
+        for n in range(10):
+            cache[n] = Dying()
+        cache[9] = None
+        del cache[8]
+        cache.clear()
+        return True
+
+    assert within(20, work)
+    assert len(heard) == 10
+
+
+def test_listeners_and_sizers_may_use_the_cache() -> None:
+    cache: Any = LRUCache(2, lambda value: max(1, len(cache) - 1), on_evict=lambda key, value, cause: cache.get(key))
+
+    def work() -> bool:
+        for n in range(10):
+            cache[n] = n
+        return True
+
+    assert within(20, work)
+
+
+class Failing:
+    def __hash__(self) -> int:
+        return 3
+
+    def __eq__(self, other: object) -> bool:
+        raise ZeroDivisionError("no comparing")
+
+
+@pytest.mark.parametrize("use", ["get", "__getitem__", "__contains__", "pop", "__delitem__", "peek", "setdefault"])
+def test_errors_of_eq_come_out(use: str) -> None:  # moka-py swallows them
+    cache: Any = LRUCache(4)
+    stored = Failing()
+    cache[stored] = 1
+    references = sys.getrefcount(stored)
+    for _ in range(100):
+        with pytest.raises(ZeroDivisionError):
+            getattr(cache, use)(Failing())
+        with pytest.raises(ZeroDivisionError):
+            cache[Failing()] = 2
+    assert sys.getrefcount(stored) == references
+    assert cache[stored] == 1, "the same object is itself, whatever __eq__ says"
+
+
+@pytest.mark.parametrize("key", [[], {}, set(), (1, [])])
+def test_unhashable_keys_are_type_errors(key: Any) -> None:  # lru-dict returns None
+    cache: Any = LRUCache(4)
+    for use in (cache.get, cache.peek, cache.pop, cache.__contains__, cache.__getitem__, cache.setdefault):
+        with pytest.raises(TypeError, match="unhashable"):
+            use(key)
+
+
+def test_errors_of_listeners_come_out_after_the_deed() -> None:
+    def fail(key: Any, value: Any, cause: str) -> None:
+        raise ZeroDivisionError(cause)
+
+    cache: Any = LRUCache(1, on_evict=fail)
+    cache["a"] = 1
+    with pytest.raises(ZeroDivisionError, match="size"):
+        cache["b"] = 2
+    assert dict(cache) == {"b": 2}
+
+
+def test_errors_of_timers_come_out() -> None:
+    cache: Any = TTLCache(1, 1, timer=lambda: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        cache["a"] = 1
+    cache = TTLCache(1, 1, timer=lambda: float("nan"))
+    with pytest.raises(ValueError, match="the timer said NaN"):
+        cache["a"] = 1
+
+
+def test_cycles_through_values_are_collected() -> None:  # moka-py leaks them
+    class Node:
+        pass
+
+    for policy in POLICIES:
+        node: Any = Node()
+        node.cache = Cache(4, policy=policy, on_evict=lambda *_, node=node: None)
+        node.cache["self"] = node
+        node.cache["walk"] = iter(node.cache)
+        gone = weakref.ref(node)
+        del node
+        gc.collect()
+        assert gone() is None, policy
+
+
+def test_a_million_operations_leak_nothing() -> None:
+    cache: Any = LRUCache(100)
+    key, value = object(), object()
+
+    def churn(rounds: int) -> None:
+        for n in range(rounds):
+            cache[n % 300] = value
+            cache.get(n % 200)
+            cache[key] = value
+            cache.pop(key)
+            cache.get(key, None)
+
+    churn(3000)
+    cache.clear()
+    references = sys.getrefcount(key), sys.getrefcount(value)
+    tracemalloc.start()
+    before = tracemalloc.get_traced_memory()[0]
+    churn(200_000)
+    cache.clear()
+    gc.collect()
+    grown = tracemalloc.get_traced_memory()[0] - before
+    tracemalloc.stop()
+    assert (sys.getrefcount(key), sys.getrefcount(value)) == references
+    assert grown < 20_000, f"{grown} bytes"
+
+
+def test_eight_threads_hammer_one_cache() -> None:  # cachetools raises KeyError under four
+    cache: Any = TTLCache(50, ttl=0.01)
+    failures: list[BaseException] = []
+
+    def hammer(seed: int) -> None:
+        try:
+            for n in range(4000):
+                key = (n * seed) % 97
+                cache[key] = key
+                found = cache.get((n + seed) % 97)
+                assert found is None or found == (n + seed) % 97
+                cache.pop(n % 97, None)
+                if n % 100 == 0:
+                    len(cache), list(cache.items()), cache.stats()
+        except BaseException as failure:  # noqa: BLE001 - a thread's failure must reach the test
+            failures.append(failure)
+
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)
+    try:
+        threads = [threading.Thread(target=hammer, args=(seed,)) for seed in range(1, 9)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    finally:
+        sys.setswitchinterval(interval)
+    assert not failures
+    cache._validate()
+
+
+def test_importing_starts_no_thread() -> None:  # theine starts one
+    code = "import threading, evenly.cache; assert threading.active_count() == 1, threading.enumerate()"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize(
+    "attempt",
+    [
+        lambda: LRUCache.__new__(LRUCache).get("never set up"),
+        lambda: LRUCache(1).resize(-1),
+        lambda: LRUCache(2**70),
+        lambda: LRUCache("many"),
+        lambda: LRUCache(1).insert("a", 1, ttl=1e300),
+        lambda: LRUCache(1).pop(1, 2, 3),
+        lambda: TTLCache(1, ttl=float("inf")).get("a"),
+        lambda: TTLCache(1, ttl=1e-300).get("a"),
+        lambda: Cache(2**63).__setitem__("a", 1),
+        lambda: TTLCache(1, 1, timer=lambda: 1e300).__setitem__(1, 1),
+        lambda: TTLCache(1, 1, timer=lambda: -1e300).__setitem__(1, 1),
+    ],
+)
+def test_no_input_panics(attempt: Any) -> None:
+    try:
+        attempt()
+    except (ValueError, TypeError, OverflowError, KeyError):
+        pass  # refused in Python's words; a panic would be a BaseException

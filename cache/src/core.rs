@@ -159,6 +159,7 @@ impl<K: 'static, V: 'static> Core<K, V> {
         while self.budget.excess() > 0 && !self.is_empty() {
             self.evict(gone);
         }
+        self.shard.set_share(capacity.min(MAX_SLOTS as u64));
     }
 
     /// All keys and values with their deadlines, the dead included, in no order.
@@ -266,7 +267,8 @@ impl<K: 'static, V: 'static> std::fmt::Debug for Gone<K, V> {
 
 fn shard<K, V>(policy: Policy, capacity: u64, weighed: bool) -> Shard<K, V> {
     let expected = if weighed { 0 } else { usize::try_from(capacity).unwrap_or(usize::MAX).min(MAX_SLOTS) };
-    Shard::new(Running::new(policy), weighed, NEVER, expected)
+    let policy = Running::many(policy, 1, capacity, weighed).next().expect("one was asked for");
+    Shard::new(policy, weighed, NEVER, expected)
 }
 
 #[cfg(test)]

@@ -109,7 +109,7 @@ impl<K, V> Shard<K, V> {
     /// As `find`, for a host that compares keys itself.
     #[inline]
     pub(crate) fn find_by(&self, hash: u32, mut is_it: impl FnMut(&K) -> bool) -> Option<u32> {
-        self.index.find(hash, |slot| is_it(&self.entries[slot as usize].key))
+        self.index.find(hash, |slot| self.entries.get(slot as usize).is_some_and(|entry| is_it(&entry.key)))
     }
 
     #[inline]

@@ -38,3 +38,8 @@ redis-long:
 cache-suite:
 	cargo build --release -p evenly
 	node scripts/cache-suite.mjs $(ROWS)
+
+# Every interleaving of two threads in `balancers` (seconds, after a build of its own).
+.PHONY: loom
+loom:
+	RUSTFLAGS="--cfg loom" cargo test -p balancers --test loom --release --target-dir target/loom

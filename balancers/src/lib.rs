@@ -70,7 +70,7 @@ pub use hash::hash_key;
 pub use live::Outcome;
 pub use members::{ID_LEN_MAX, MEMBERS_MAX, Member, Members, Tag, WEIGHT_MAX};
 #[cfg(feature = "std")]
-pub use pool::{Change, Edit, Lease, MemberStatus, Pool, PoolBuilder, Reader, Values};
+pub use pool::{Change, Edit, Lease, MemberStatus, Peek, Pool, PoolBuilder, Reader, Values};
 pub use query::Query;
 pub use rng::Rng;
 

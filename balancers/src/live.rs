@@ -6,7 +6,7 @@
 //! ```text
 //!     counts  = picks (40 bits) | in flight (24 bits)        + one pick = 2^24 + 1       a lease's end = − 1
 //!     ledger  = changes (32 bits) | in flight in all (32 bits)                 kept for bounded load only
-//!     share   = CLOSED (down, draining, removed) · RAMPING (slow start) · OPEN  what the fast path looks at
+//!     share   = CLOSED (down, draining) · RAMPING (slow start) · OPEN · GONE (removed; old sets may still offer it)
 //! ```
 //!
 //! Limit: 16,777,215 requests in flight at one member.
@@ -144,16 +144,18 @@ impl Live {
     }
 
     /// Whether a member that is not wide open takes this pick. `lot` decides while it ramps up.
-    #[cold]
     pub(crate) fn admits(&self, lot: u64) -> bool {
         match self.share.load(Ordering::Relaxed) {
-            OPEN => true,
+            OPEN | GONE => true,
             RAMPING => {
                 let since = self.shared.now().saturating_sub(self.ramp_from.load(Ordering::Relaxed));
                 let window = self.shared.slow_start();
                 if since >= window {
                     // Only from ramping: it may have been closed a moment ago.
-                    let _ = self.share.compare_exchange(RAMPING, OPEN, Ordering::SeqCst, Ordering::SeqCst);
+                    if self.share.compare_exchange(RAMPING, OPEN, Ordering::SeqCst, Ordering::SeqCst).is_ok()
+                    {
+                        self.shared.one_opened();
+                    }
                     return true;
                 }
                 let part = ((u128::from(since) << 32) / u128::from(window)) as u64;
@@ -201,7 +203,7 @@ impl Live {
 
     /// The exact order of loads for weights, as one number: fractions that differ, differ by 2⁻³² at least.
     fn load(&self) -> u64 {
-        if !self.is_open() {
+        if matches!(self.share.load(Ordering::SeqCst), CLOSED | GONE) {
             return tournament::CLOSED;
         }
         (u64::from(self.in_flight_now()) << 32) / u64::from(self.weight.load(Ordering::SeqCst).max(1))
@@ -225,17 +227,30 @@ impl Live {
         self.is_up.swap(is_up, Ordering::Relaxed) != is_up
     }
 
-    /// Makes the recorded state count. In a panic the down count as up.
-    pub(crate) fn settle(&self, panic: bool) {
-        let ramps = |live: &Self| live.share.load(Ordering::SeqCst) != OPEN && live.shared.slow_start() > 0;
-        let share = match (self.is_draining(), self.is_up()) {
-            (true, _) => CLOSED,
-            (false, true) if ramps(self) => RAMPING,
-            (false, false) if !panic => CLOSED,
-            (false, _) => OPEN,
-        };
-        self.share.store(share, Ordering::SeqCst);
+    /// Whether it takes picks by what is recorded. In a panic the down count as up.
+    pub(crate) fn is_to_be_open(&self) -> bool {
+        !self.is_draining() && (self.is_up() || self.shared.panic())
+    }
+
+    /// Makes the recorded state count.
+    pub(crate) fn settle(&self) {
+        let ramps = self.share.load(Ordering::SeqCst) != OPEN && self.shared.slow_start() > 0;
+        self.set_share(match self.is_to_be_open() {
+            false => CLOSED,
+            true if ramps && self.is_up() => RAMPING,
+            true => OPEN,
+        });
         self.mend_tree();
+    }
+
+    /// Changes the share, and the number of members of which not all is well.
+    fn set_share(&self, share: u32) {
+        let is_ill = |share| share == CLOSED || share == RAMPING;
+        match (is_ill(self.share.swap(share, Ordering::SeqCst)), is_ill(share)) {
+            (false, true) => self.shared.one_closed(),
+            (true, false) => self.shared.one_opened(),
+            _ => {}
+        }
     }
 }
 
@@ -262,12 +277,12 @@ impl Live {
     /// A member new to a pool that is at work ramps up like one that returns.
     pub(crate) fn join_slowly(&self) {
         self.ramp_from.store(self.shared.now(), Ordering::Relaxed);
-        self.share.store(CLOSED, Ordering::SeqCst);
+        self.set_share(RAMPING);
     }
 
-    /// It is in no set any more; those who still see it in an old one leave it alone.
+    /// It is in no set any more. Picks under way in an old one may still take it: better than nobody.
     pub(crate) fn leave(&self) {
-        self.share.store(CLOSED, Ordering::SeqCst);
+        self.set_share(GONE);
         self.mend_tree();
     }
 }
@@ -296,6 +311,7 @@ const LATENCY_MAX: u64 = 1 << 42;
 const CLOSED: u32 = 0;
 const RAMPING: u32 = 1;
 const OPEN: u32 = 2;
+const GONE: u32 = 3;
 /// A ramping member starts at a sixteenth of its share: with none at all nobody would learn whether it works.
 const RAMP_FLOOR: u64 = (1 << 32) / 16;
 

@@ -25,16 +25,10 @@ use crate::members::Tag;
 /// ```
 #[derive(Clone, Debug, Default)]
 pub struct Query<'k> {
-    key: Key<'k>,
+    // Hashed when the query is made: there the key's length is often known, and the hash shrinks to a few instructions.
+    hash: Option<u64>,
+    key: Option<&'k [u8]>,
     avoid: Avoid,
-}
-
-#[derive(Clone, Copy, Debug, Default)]
-enum Key<'k> {
-    #[default]
-    None,
-    Hash(u64),
-    Bytes(&'k [u8]),
 }
 
 impl Query<'static> {
@@ -42,14 +36,14 @@ impl Query<'static> {
     #[inline]
     #[must_use]
     pub const fn new() -> Self {
-        Self { key: Key::None, avoid: Avoid::NOBODY }
+        Self { hash: None, key: None, avoid: Avoid::Nobody }
     }
 
     /// A query by a hash of the caller's own. It need not be a good one: it is spread before use.
     #[inline]
     #[must_use]
     pub const fn keyed(hash: u64) -> Self {
-        Self { key: Key::Hash(hash), avoid: Avoid::NOBODY }
+        Self { hash: Some(hash), key: None, avoid: Avoid::Nobody }
     }
 
     /// A query by client address. An IPv4 address mapped into IPv6 is the same client as the plain one.
@@ -85,8 +79,8 @@ impl<'k> Query<'k> {
     /// A query by a key: a path, a user, a session. Equal bytes go to the same member.
     #[inline]
     #[must_use]
-    pub const fn for_key(key: &'k [u8]) -> Self {
-        Self { key: Key::Bytes(key), avoid: Avoid::NOBODY }
+    pub fn for_key(key: &'k [u8]) -> Self {
+        Self { hash: Some(hash_key(key)), key: Some(key), avoid: Avoid::Nobody }
     }
 
     /// The same query, but never answered with this member. No allocation for the first four.
@@ -108,65 +102,72 @@ impl<'k> Query<'k> {
     #[inline]
     #[must_use]
     pub fn avoids_any(&self) -> bool {
-        self.avoid.len != 0
+        !matches!(self.avoid, Avoid::Nobody)
     }
 
     /// The key's bytes, if the query was made from bytes.
     #[inline]
     #[must_use]
     pub fn key(&self) -> Option<&'k [u8]> {
-        match self.key {
-            Key::Bytes(bytes) => Some(bytes),
-            _ => None,
-        }
+        self.key
     }
 
     /// The key's hash (see [`hash_key`]), if the query has a key.
     #[inline]
     #[must_use]
     pub fn hash(&self) -> Option<u64> {
-        match self.key {
-            Key::None => None,
-            Key::Hash(hash) => Some(hash),
-            Key::Bytes(bytes) => Some(hash_key(bytes)),
-        }
+        self.hash
     }
 
     /// Where the key stands on the circle: its hash, spread over all bits.
     #[inline]
     #[must_use]
     pub fn position(&self) -> Option<u64> {
-        self.hash().map(spread)
+        self.hash.map(spread)
     }
 }
 
-/// A few tags in place, the rest on the heap.
+/// Whom to avoid: mostly nobody, which costs nothing to make; a few in place; many on the heap, in order, so that a
+/// query that avoids thousands is still answered quickly.
 #[derive(Clone, Debug, Default)]
-struct Avoid {
-    len: u32,
-    first: [Tag; INLINE],
-    rest: Vec<Tag>,
+enum Avoid {
+    #[default]
+    Nobody,
+    Few {
+        len: usize,
+        tags: [Tag; FEW],
+    },
+    Many(Vec<Tag>),
 }
 
 impl Avoid {
-    const NOBODY: Self = Self { len: 0, first: [Tag::NOBODY; INLINE], rest: Vec::new() };
-
     fn push(&mut self, tag: Tag) {
-        match self.first.get_mut(self.len as usize) {
-            Some(place) => *place = tag,
-            // In order, so that a query that avoids thousands is still answered quickly.
-            None => self.rest.insert(self.rest.partition_point(|&other| other < tag), tag),
+        match self {
+            Self::Nobody => *self = Self::Few { len: 1, tags: [tag, Tag::NOBODY, Tag::NOBODY, Tag::NOBODY] },
+            Self::Few { len, tags } if *len < FEW => {
+                tags[*len] = tag;
+                *len += 1;
+            }
+            Self::Few { tags, .. } => {
+                let mut many = tags.to_vec();
+                many.push(tag);
+                many.sort_unstable();
+                *self = Self::Many(many);
+            }
+            Self::Many(many) => many.insert(many.partition_point(|&other| other < tag), tag),
         }
-        self.len += 1;
     }
 
-    #[inline]
     fn contains(&self, tag: Tag) -> bool {
-        self.len != 0 && (self.first.contains(&tag) || self.rest.binary_search(&tag).is_ok())
+        match self {
+            Self::Nobody => false,
+            Self::Few { tags, .. } => tags.contains(&tag),
+            Self::Many(many) => many.binary_search(&tag).is_ok(),
+        }
     }
 }
 
-const INLINE: usize = 4;
+const FEW: usize = 4;
 
 #[cfg(test)]
 mod tests {

@@ -15,6 +15,8 @@ pub(crate) struct Shared {
     failure: u64,
     keeps_ledger: AtomicBool,
     wants_leaves: AtomicBool,
+    ill: AtomicU64,
+    panic: AtomicBool,
     open_weight: AtomicU64,
     numbers: AtomicU64,
     recently: AtomicU64,
@@ -43,6 +45,8 @@ impl Shared {
             failure: nanos(pace.failure).max(1),
             keeps_ledger: AtomicBool::new(false),
             wants_leaves: AtomicBool::new(false),
+            ill: AtomicU64::new(0),
+            panic: AtomicBool::new(false),
             open_weight: AtomicU64::new(0),
             numbers: AtomicU64::new(1),
             recently: AtomicU64::new(0),
@@ -132,6 +136,29 @@ impl Shared {
     #[cfg(feature = "std")]
     pub(crate) fn wants_leaves(&self) -> bool {
         self.wants_leaves.load(Ordering::Relaxed)
+    }
+
+    /// Whether the down count as up.
+    pub(crate) fn panic(&self) -> bool {
+        self.panic.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn set_panic(&self, panic: bool) {
+        self.panic.store(panic, Ordering::Relaxed);
+    }
+
+    /// Whether all members take their full share: then no pick need look at any.
+    #[inline]
+    pub(crate) fn all_open(&self) -> bool {
+        self.ill.load(Ordering::Relaxed) == 0
+    }
+
+    pub(crate) fn one_closed(&self) {
+        self.ill.fetch_add(1, Ordering::SeqCst);
+    }
+
+    pub(crate) fn one_opened(&self) {
+        self.ill.fetch_sub(1, Ordering::SeqCst);
     }
 
     /// The weight of all members that are open.

@@ -40,7 +40,7 @@ fn keys_are_spread_within_the_bound_of_the_points() {
     for algorithm in keyed {
         for weights in [vec![1; 10], vec![1; 100], (0..40).map(|n| n % 4 + 1).collect::<Vec<u32>>()] {
             let balancer = algorithm.build(members(&weights), &Options::default()).unwrap();
-            let keys = 200_000_u64;
+            let keys = 60_000_u64;
             let counts =
                 counts(weights.len(), (0..keys).map(|key| balancer.home(&Query::keyed(key)).unwrap()));
             let total: u32 = weights.iter().sum();
@@ -64,7 +64,7 @@ fn random_and_rendezvous_are_as_even_as_chance() {
         let lots = counts(weights.len(), (0..200_000).map(|_| random.pick(&Query::new(), &mut rng).unwrap()));
         assert!(chi_square(&lots, &weights) < limit, "random {weights:?}");
         let bids = Algorithm::Rendezvous.build(members(&weights), &Options::default()).unwrap();
-        let keys = counts(weights.len(), (0..200_000).map(|key| bids.home(&Query::keyed(key)).unwrap()));
+        let keys = counts(weights.len(), (0..60_000).map(|key| bids.home(&Query::keyed(key)).unwrap()));
         assert!(chi_square(&keys, &weights) < limit, "rendezvous {weights:?}");
     }
 }

@@ -209,6 +209,34 @@ fn replacing_all_keeps_what_stays() {
     assert!(pool.update(|edit| edit.replace_all(twice, Values::Keep)).is_err());
 }
 
+/// Found by loom: closing who leaves before the new state was there left picks in between with nobody.
+#[test]
+fn replacing_everybody_leaves_no_pick_without_a_member() {
+    for algorithm in Algorithm::ALL {
+        let pool = pool_of(algorithm, &[("a", 1), ("b", 1)]);
+        let done = std::sync::atomic::AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            for _ in 0..2 {
+                scope.spawn(|| {
+                    let mut reader = pool.reader();
+                    while !done.load(std::sync::atomic::Ordering::Relaxed) {
+                        drop(pool.pick(&Query::keyed(1)).expect("somebody is always there"));
+                        drop(reader.pick(&Query::keyed(2)).expect("somebody is always there"));
+                    }
+                });
+            }
+            for round in 0..40 {
+                let list = [0, 1].map(|n| (format!("{round}-{n}"), 1, String::new()));
+                pool.update(|edit| edit.replace_all(list, Values::Replace)).unwrap();
+                let join = |edit: &mut balancers::Edit<String>| edit.add("new", 1, String::new());
+                pool.update(|edit| edit.drain(&format!("{round}-0")).and_then(|()| join(edit))).unwrap();
+            }
+            done.store(true, std::sync::atomic::Ordering::Relaxed);
+        });
+        assert!(pool.members().iter().all(|member| member.in_flight == 0), "{algorithm}");
+    }
+}
+
 #[test]
 fn leases_cross_threads_and_outlive_the_pool() {
     fn moves<T: Send + 'static>(_: &T) {}

@@ -120,16 +120,22 @@ impl Circle {
         query: &Query<'_>,
         rng: &mut Rng,
     ) -> Option<usize> {
-        let index = self.owner(place)?;
-        if members.admits(index, query, rng) {
-            Some(index)
+        if members.admit_all(query) {
+            self.owner(place)
         } else {
-            self.pick_further(place, members, query, rng)
+            self.pick_admitted(place, members, query, rng)
         }
     }
 
     #[cold]
-    fn pick_further(&self, place: u32, members: &Members, query: &Query<'_>, rng: &mut Rng) -> Option<usize> {
+    #[inline(never)]
+    fn pick_admitted(
+        &self,
+        place: u32,
+        members: &Members,
+        query: &Query<'_>,
+        rng: &mut Rng,
+    ) -> Option<usize> {
         let mut fallback = None;
         for index in self.walk(place) {
             if members.admits(index, query, rng) {

@@ -79,6 +79,7 @@ impl LeastLoad {
     }
 
     /// The least of all that take the pick, one by one.
+    #[inline(never)]
     fn by_scan(&self, query: &Query<'_>, rng: &mut Rng) -> Option<usize> {
         let mut best: Option<usize> = None;
         let mut tied = 0;
@@ -105,10 +106,10 @@ impl Balancer for LeastLoad {
 
     #[inline]
     fn pick(&self, query: &Query<'_>, rng: &mut Rng) -> Option<usize> {
-        match self.by_trees(rng).filter(|&index| self.members.admits(index, query, rng)) {
-            Some(index) => Some(index),
-            None => self.by_scan(query, rng),
+        if !self.members.admit_all(query) {
+            return self.by_scan(query, rng);
         }
+        self.by_trees(rng).or_else(|| self.by_scan(query, rng))
     }
 
     fn with_members(&self, members: Members) -> Result<Box<dyn Balancer>, EditError> {

@@ -79,9 +79,11 @@ impl Maglev {
     }
 
     #[cold]
-    fn elsewhere(&self, position: u64, query: &Query<'_>, rng: &mut Rng) -> Option<usize> {
-        let probes = (1..=PROBES).filter_map(|n| self.at(mix(position, n)));
-        let found = probes.into_iter().find(|&index| self.members.admits(index, query, rng));
+    #[inline(never)]
+    fn pick_admitted(&self, position: u64, query: &Query<'_>, rng: &mut Rng) -> Option<usize> {
+        let mut probes =
+            (0..=PROBES).filter_map(|n| self.at(if n == 0 { position } else { mix(position, n) }));
+        let found = probes.find(|&index| self.members.admits(index, query, rng));
         found.or_else(|| self.members.draw(query, &mut Rng::new(position)))
     }
 }
@@ -94,11 +96,10 @@ impl Balancer for Maglev {
     #[inline]
     fn pick(&self, query: &Query<'_>, rng: &mut Rng) -> Option<usize> {
         let position = query.position().unwrap_or_else(|| rng.next_u64());
-        let index = self.at(position)?;
-        if self.members.admits(index, query, rng) {
-            Some(index)
+        if self.members.admit_all(query) {
+            self.at(position)
         } else {
-            self.elsewhere(position, query, rng)
+            self.pick_admitted(position, query, rng)
         }
     }
 

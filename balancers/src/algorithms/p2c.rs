@@ -54,6 +54,21 @@ impl P2c {
         Self { members, pairs, cost }
     }
 
+    #[cold]
+    #[inline(never)]
+    fn pick_admitted(&self, query: &Query<'_>, rng: &mut Rng) -> Option<usize> {
+        for _ in 0..DRAWS {
+            let (a, b) = self.pairs.draw(rng)?;
+            match (self.members.admits(a, query, rng), self.members.admits(b, query, rng)) {
+                (true, true) => return Some(self.lighter(a, b)),
+                (true, false) => return Some(a),
+                (false, true) => return Some(b),
+                (false, false) => {}
+            }
+        }
+        self.members.draw(query, rng)
+    }
+
     #[inline]
     fn lighter(&self, a: usize, b: usize) -> usize {
         let order = self.cost.compare(self.members.at(a), self.members.at(b));
@@ -69,16 +84,11 @@ impl Balancer for P2c {
 
     #[inline]
     fn pick(&self, query: &Query<'_>, rng: &mut Rng) -> Option<usize> {
-        for _ in 0..DRAWS {
-            let (a, b) = self.pairs.draw(rng)?;
-            match (self.members.admits(a, query, rng), self.members.admits(b, query, rng)) {
-                (true, true) => return Some(self.lighter(a, b)),
-                (true, false) => return Some(a),
-                (false, true) => return Some(b),
-                (false, false) => {}
-            }
+        if !self.members.admit_all(query) {
+            return self.pick_admitted(query, rng);
         }
-        self.members.draw(query, rng)
+        let (a, b) = self.pairs.draw(rng)?;
+        Some(self.lighter(a, b))
     }
 
     fn with_members(&self, members: Members) -> Result<Box<dyn Balancer>, EditError> {

@@ -51,14 +51,11 @@ impl Random {
     }
 }
 
-impl Balancer for Random {
-    fn members(&self) -> &Members {
-        &self.members
-    }
-
-    #[inline]
-    fn pick(&self, query: &Query<'_>, rng: &mut Rng) -> Option<usize> {
-        // A rejected draw is drawn again, which leaves the others' shares in proportion.
+impl Random {
+    /// A rejected draw is drawn again, which leaves the others' shares in proportion.
+    #[cold]
+    #[inline(never)]
+    fn draw_admitted(&self, query: &Query<'_>, rng: &mut Rng) -> Option<usize> {
         for _ in 0..DRAWS {
             let index = self.cells.draw(rng)?;
             if self.members.admits(index, query, rng) {
@@ -66,6 +63,17 @@ impl Balancer for Random {
             }
         }
         self.members.draw(query, rng)
+    }
+}
+
+impl Balancer for Random {
+    fn members(&self) -> &Members {
+        &self.members
+    }
+
+    #[inline]
+    fn pick(&self, query: &Query<'_>, rng: &mut Rng) -> Option<usize> {
+        if self.members.admit_all(query) { self.cells.draw(rng) } else { self.draw_admitted(query, rng) }
     }
 
     fn with_members(&self, members: Members) -> Result<Box<dyn Balancer>, EditError> {

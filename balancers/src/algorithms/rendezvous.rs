@@ -84,6 +84,12 @@ impl Rendezvous {
     }
 
     #[cold]
+    #[inline(never)]
+    fn pick_admitted(&self, position: u64, query: &Query<'_>, rng: &mut Rng) -> Option<usize> {
+        self.best_of(position, |index| self.members.admits(index, query, rng))
+            .or_else(|| self.best_of(position, |index| self.members.is_allowed(index, query)))
+    }
+
     fn best_of(&self, position: u64, mut passes: impl FnMut(usize) -> bool) -> Option<usize> {
         lowest(self.bids(position).filter(|&(_, _, index)| passes(index as usize)), 2)
     }
@@ -109,12 +115,11 @@ impl Balancer for Rendezvous {
     #[inline]
     fn pick(&self, query: &Query<'_>, rng: &mut Rng) -> Option<usize> {
         let position = query.position().unwrap_or_else(|| rng.next_u64());
-        let index = self.best(position)?;
-        if self.members.admits(index, query, rng) {
-            return Some(index);
+        if self.members.admit_all(query) {
+            self.best(position)
+        } else {
+            self.pick_admitted(position, query, rng)
         }
-        self.best_of(position, |index| self.members.admits(index, query, rng))
-            .or_else(|| self.best_of(position, |index| self.members.is_allowed(index, query)))
     }
 
     fn with_members(&self, members: Members) -> Result<Box<dyn Balancer>, EditError> {

@@ -60,6 +60,27 @@ impl RoundRobin {
     }
 }
 
+impl RoundRobin {
+    #[inline]
+    fn take_turn(&self) -> Option<usize> {
+        let ticket = self.next.0.fetch_add(1, Ordering::Relaxed);
+        let turn = ticket.checked_rem(self.turns.len() as u64)?;
+        self.turns.get(turn as usize).map(|&index| usize::from(index))
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn take_admitted_turn(&self, query: &Query<'_>, rng: &mut Rng) -> Option<usize> {
+        for _ in 0..self.members.len().min(SKIPS) {
+            let index = self.take_turn()?;
+            if self.members.admits(index, query, rng) {
+                return Some(index);
+            }
+        }
+        self.members.draw(query, rng)
+    }
+}
+
 impl Balancer for RoundRobin {
     fn members(&self) -> &Members {
         &self.members
@@ -67,18 +88,7 @@ impl Balancer for RoundRobin {
 
     #[inline]
     fn pick(&self, query: &Query<'_>, rng: &mut Rng) -> Option<usize> {
-        let turns = self.turns.len() as u64;
-        if turns == 0 {
-            return None;
-        }
-        for _ in 0..self.members.len().min(SKIPS) {
-            let ticket = self.next.0.fetch_add(1, Ordering::Relaxed);
-            let index = usize::from(self.turns[(ticket % turns) as usize]);
-            if self.members.admits(index, query, rng) {
-                return Some(index);
-            }
-        }
-        self.members.draw(query, rng)
+        if self.members.admit_all(query) { self.take_turn() } else { self.take_admitted_turn(query, rng) }
     }
 
     fn with_members(&self, members: Members) -> Result<Box<dyn Balancer>, EditError> {
@@ -128,10 +138,10 @@ impl Balancer for RoundRobin {
 /// Members of one weight go in turn among themselves, so that only one of each weight has to be compared: O(turns ·
 /// different weights), and turns that differ are few (n different weights sum to n²/2 at least).
 fn lay_out(members: &Members) -> Box<[u16]> {
-    let nobody_open = !members.iter().any(Member::is_open);
+    let nobody_open = !members.iter().any(Member::has_turns);
     let mut classes: BTreeMap<u64, Vec<u16>> = BTreeMap::new();
     for (index, member) in members.iter().enumerate() {
-        if nobody_open || member.is_open() {
+        if nobody_open || member.has_turns() {
             classes.entry(u64::from(member.weight())).or_default().push(index as u16);
         }
     }

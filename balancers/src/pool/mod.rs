@@ -10,6 +10,7 @@
 //! |---|---|
 //! | `builder.rs` | settings |
 //! | `control.rs` | who left and is still at work |
+//! | `current.rs` | the one pointer |
 //! | `edit.rs` | one transaction: what may be changed, what is refused, what was changed |
 //! | `lease.rs` | one request under way |
 //! | `reader.rs` | picks for a hot loop |
@@ -17,6 +18,7 @@
 
 mod builder;
 mod control;
+mod current;
 mod edit;
 mod lease;
 mod reader;
@@ -28,3 +30,4 @@ pub use edit::{Change, Edit, Values};
 pub use lease::Lease;
 pub use reader::Reader;
 pub use shared_pool::{MemberStatus, Pool};
+pub use snapshot::Peek;

@@ -4,7 +4,7 @@ use alloc::sync::Arc;
 
 use super::lease::Lease;
 use super::shared_pool::Pool;
-use super::snapshot::Snapshot;
+use super::snapshot::{Peek, Snapshot};
 use crate::error::PickError;
 use crate::query::Query;
 use crate::rng::Rng;
@@ -48,6 +48,28 @@ impl<T> Reader<T> {
     pub fn pick(&mut self, query: &Query<'_>) -> Result<Lease<T>, PickError> {
         self.refresh();
         self.snapshot.pick(query, &mut self.rng)
+    }
+
+    /// As [`Self::pick`], but nothing is counted: for algorithms that do not look at load, when the caller does not
+    /// want to know either.
+    ///
+    /// ```
+    /// use balancers::{Algorithm, Pool, Query};
+    ///
+    /// let pool = Pool::new(Algorithm::Maglev);
+    /// pool.update(|edit| edit.add("a", 1, "10.0.0.1:80"))?;
+    /// let mut reader = pool.reader();
+    /// let owner = reader.peek(&Query::for_key(b"user 17")).unwrap();
+    /// assert_eq!((owner.id(), *owner.value()), ("a", "10.0.0.1:80"));
+    /// # Ok::<(), balancers::EditError>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`Pool::pick`].
+    #[inline]
+    pub fn peek(&mut self, query: &Query<'_>) -> Result<Peek<'_, T>, PickError> {
+        self.refresh();
+        self.snapshot.peek(query, &mut self.rng)
     }
 
     /// The pool it reads.

@@ -7,11 +7,10 @@ use alloc::vec::Vec;
 use core::cell::Cell;
 use core::time::Duration;
 use std::hash::{BuildHasher, RandomState};
-use std::sync::{Mutex, MutexGuard, PoisonError};
-
-use arc_swap::ArcSwap;
+use std::sync::PoisonError;
 
 use super::control::Control;
+use super::current::Current;
 use super::edit::{Change, Draft, Edit, Place};
 use super::lease::Lease;
 use super::reader::Reader;
@@ -24,7 +23,7 @@ use crate::members::{Member, Members};
 use crate::query::Query;
 use crate::rng::Rng;
 use crate::shared::Shared;
-use crate::sync::{AtomicU64, Ordering};
+use crate::sync::{AtomicU64, Mutex, MutexGuard, Ordering};
 
 /// A set of members that may change while it is picked from. Cheap to clone: all clones are the same pool.
 ///
@@ -51,8 +50,7 @@ pub struct Pool<T> {
 
 #[derive(Debug)]
 struct Inner<T> {
-    current: ArcSwap<Snapshot<T>>,
-    version: AtomicU64,
+    current: Current<Snapshot<T>>,
     /// Held by whoever changes something; never by a pick.
     control: Mutex<Control>,
     shared: Arc<Shared>,
@@ -94,8 +92,7 @@ impl<T> Pool<T> {
         seed: Option<u64>,
     ) -> Self {
         let inner = Inner {
-            current: ArcSwap::from_pointee(Snapshot { balancer, seats: Box::new([]) }),
-            version: AtomicU64::new(0),
+            current: Current::new(Snapshot { balancer, seats: Box::new([]) }),
             control: Mutex::new(Control::default()),
             shared,
             panic_percent,
@@ -111,7 +108,7 @@ impl<T> Pool<T> {
     /// and only if some are avoided) all are at their ceiling.
     #[inline]
     pub fn pick(&self, query: &Query<'_>) -> Result<Lease<T>, PickError> {
-        let snapshot = self.inner.current.load();
+        let snapshot = self.inner.current.borrow();
         self.with_rng(|rng| snapshot.pick(query, rng))
     }
 
@@ -143,23 +140,25 @@ impl<T> Pool<T> {
         let members = self.members_of(&draft, &before, &mut control)?;
         let drained: Vec<bool> = draft.iter().map(|draft| draft.is_draining).collect();
         let drained_before = take_effect(&members, &drained);
-        members.settle(self.inner.panic_percent);
+        members.plan(self.inner.panic_percent);
         let balancer: Arc<dyn Balancer> = match before.balancer.with_members(members.clone()) {
             Ok(balancer) => Arc::from(balancer),
             Err(refused) => {
                 take_effect(&members, &drained_before);
                 take_effect(before.balancer.members(), &before.draining());
-                before.balancer.members().settle(self.inner.panic_percent);
+                before.balancer.members().plan(self.inner.panic_percent);
                 control.give_up(&members, before.balancer.members());
                 return Err(refused);
             }
         };
         let mut change = Change::between(&before.balancer, &balancer);
         change.note_draining(&members, &drained_before, &drained);
-        control.see_off(&change.removed, &before.seats, &members);
         let lives = members.iter().map(Member::live_arc);
         let seats = draft.into_iter().zip(lives).map(|(draft, live)| draft.into_seat(live)).collect();
-        self.publish(Snapshot { balancer, seats });
+        self.inner.current.replace(Snapshot { balancer, seats });
+        // Only now is anybody closed: until the new state was there, the old one had to offer somebody.
+        members.settle();
+        control.see_off(&change.removed, &before.seats, &members);
         Ok(change)
     }
 
@@ -176,10 +175,11 @@ impl<T> Pool<T> {
         if !member.live().set_up(is_up) {
             return Ok(false);
         }
-        members.settle(self.inner.panic_percent);
+        members.plan(self.inner.panic_percent);
+        members.settle();
         if snapshot.balancer.follows_health() {
             let balancer = Arc::from(snapshot.balancer.with_members(members.clone())?);
-            self.publish(Snapshot { balancer, seats: snapshot.seats.clone() });
+            self.inner.current.replace(Snapshot { balancer, seats: snapshot.seats.clone() });
         }
         Ok(true)
     }
@@ -187,7 +187,7 @@ impl<T> Pool<T> {
     /// Every member as it stands, in the order of ids.
     #[must_use]
     pub fn members(&self) -> Vec<MemberStatus> {
-        let snapshot = self.inner.current.load();
+        let snapshot = self.inner.current.borrow();
         let members = snapshot.balancer.members().iter();
         let status = |member: &Member| MemberStatus {
             id: member.id_arc(),
@@ -204,7 +204,7 @@ impl<T> Pool<T> {
     /// How many members there are.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.inner.current.load().seats.len()
+        self.inner.current.borrow().seats.len()
     }
 
     /// Whether there are no members.
@@ -216,7 +216,7 @@ impl<T> Pool<T> {
     /// The value of a member, without a pick.
     #[must_use]
     pub fn with_value<R>(&self, id: &str, look: impl FnOnce(&T) -> R) -> Option<R> {
-        let snapshot = self.inner.current.load();
+        let snapshot = self.inner.current.borrow();
         let index = snapshot.balancer.members().index_of(id)?;
         snapshot.seats.get(index).map(|seat| look(&seat.value))
     }
@@ -241,7 +241,7 @@ impl<T> Pool<T> {
     /// Every member that may take this request once, the best first.
     #[must_use]
     pub fn candidates(&self, query: &Query<'_>) -> Vec<Arc<str>> {
-        let snapshot = self.inner.current.load();
+        let snapshot = self.inner.current.borrow();
         let order = self.with_rng(|rng| snapshot.balancer.candidates(query, rng));
         order
             .into_iter()
@@ -263,7 +263,7 @@ impl<T> Pool<T> {
     /// ```
     #[must_use]
     pub fn explain(&self, query: &Query<'_>) -> String {
-        let snapshot = self.inner.current.load();
+        let snapshot = self.inner.current.borrow();
         let members = snapshot.balancer.members();
         if (0..members.len()).any(|index| members.is_allowed(index, query)) {
             self.with_rng(|rng| snapshot.balancer.explain(query, rng))
@@ -273,17 +273,11 @@ impl<T> Pool<T> {
     }
 
     pub(super) fn version(&self) -> u64 {
-        self.inner.version.load(Ordering::Acquire)
+        self.inner.current.version()
     }
 
     pub(super) fn snapshot(&self) -> Arc<Snapshot<T>> {
-        self.inner.current.load_full()
-    }
-
-    fn publish(&self, snapshot: Snapshot<T>) {
-        self.inner.current.store(Arc::new(snapshot));
-        // After the pointer: whoever sees the new number finds the new state.
-        self.inner.version.fetch_add(1, Ordering::Release);
+        self.inner.current.keep()
     }
 
     fn control(&self) -> MutexGuard<'_, Control> {

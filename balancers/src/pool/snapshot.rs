@@ -8,6 +8,7 @@ use super::lease::Lease;
 use crate::balancer::Balancer;
 use crate::error::PickError;
 use crate::live::Live;
+use crate::members::Tag;
 use crate::query::Query;
 use crate::rng::Rng;
 
@@ -17,6 +18,33 @@ pub(super) struct Seat<T> {
     pub(super) id: Arc<str>,
     pub(super) live: Arc<Live>,
     pub(super) value: T,
+}
+
+/// A member that a request may go to, seen and not counted; see [`Reader::peek`](crate::Reader::peek).
+#[derive(Debug)]
+pub struct Peek<'a, T> {
+    seat: &'a Seat<T>,
+}
+
+impl<'a, T> Peek<'a, T> {
+    /// The member's id.
+    #[must_use]
+    pub fn id(&self) -> &'a str {
+        &self.seat.id
+    }
+
+    /// The member's value.
+    #[inline]
+    #[must_use]
+    pub fn value(&self) -> &'a T {
+        &self.seat.value
+    }
+
+    /// What to put into [`Query::avoiding`].
+    #[must_use]
+    pub fn tag(&self) -> Tag {
+        Tag::of(&self.seat.live)
+    }
 }
 
 /// One immutable state of a pool. `seats` stand in the order of the balancer's members.
@@ -30,6 +58,14 @@ impl<T> Snapshot<T> {
     /// Who drains.
     pub(super) fn draining(&self) -> Vec<bool> {
         self.seats.iter().map(|seat| seat.live.is_draining()).collect()
+    }
+
+    #[inline]
+    pub(super) fn peek(&self, query: &Query<'_>, rng: &mut Rng) -> Result<Peek<'_, T>, PickError> {
+        match self.balancer.pick(query, rng).and_then(|index| self.seats.get(index)) {
+            Some(seat) => Ok(Peek { seat }),
+            None => Err(self.balancer.members().why_nobody(query)),
+        }
     }
 
     #[inline]

@@ -7,7 +7,8 @@
 //!
 //! A full cache trades within a shard, victim against newcomer, and does not touch this counter.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use crate::sync::AtomicU64;
+use std::sync::atomic::Ordering;
 
 /// Reserved and allowed weight. Relaxed throughout: entries are published by their shard's lock, and the counters
 /// order nothing else; each is exact by itself.

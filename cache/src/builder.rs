@@ -1,9 +1,10 @@
 //! How a cache is made: [`CacheBuilder`], and why it may refuse.
 
-use crate::cache::{Cache, Settings};
+use crate::cache::Cache;
 use crate::clock::{Clock, SystemClock, TimeSource, nanos};
 use crate::departed::{Cause, Listener};
 use crate::hasher::KeyHasher;
+use crate::inner::Settings;
 use crate::policy::Policy;
 use std::fmt;
 use std::hash::{BuildHasher, Hash};
@@ -40,6 +41,8 @@ pub struct CacheBuilder<K, V, S = KeyHasher> {
     weigher: Option<Weigher<K, V>>,
     ttl: Option<Duration>,
     tti: Option<Duration>,
+    negative_ttl: Option<Duration>,
+    load_timeout: Option<Duration>,
     lifetime: Option<Lifetime<K, V>>,
     listener: Option<Listener<K, V>>,
     clock: TimeSource,
@@ -55,6 +58,8 @@ impl<K, V> CacheBuilder<K, V> {
             weigher: None,
             ttl: None,
             tti: None,
+            negative_ttl: None,
+            load_timeout: None,
             lifetime: None,
             listener: None,
             clock: TimeSource::System(SystemClock::new()),
@@ -101,6 +106,21 @@ impl<K, V, S> CacheBuilder<K, V, S> {
         self
     }
 
+    /// Remembers a loader's error for so long: whoever asks for that key meanwhile gets the same error, without a new
+    /// load. At most 1,024 errors a shard. By default errors are not kept.
+    pub fn negative_ttl(mut self, ttl: Duration) -> Self {
+        self.negative_ttl = Some(ttl);
+        self
+    }
+
+    /// Nobody waits longer than this for another's load: a blocked thread gets
+    /// [`LoadError::TimedOut`](crate::LoadError::TimedOut), and whoever asks after that time loads anew. By default
+    /// there is no limit.
+    pub fn load_timeout(mut self, timeout: Duration) -> Self {
+        self.load_timeout = Some(timeout);
+        self
+    }
+
     /// Called exactly once for each entry that leaves, with the cause, outside all locks: it may use the cache.
     /// It runs in the thread whose operation sent the entry away; a panic in it reaches that operation's caller.
     pub fn on_evict(mut self, listener: impl Fn(&K, &V, Cause) + Send + Sync + 'static) -> Self {
@@ -130,6 +150,8 @@ impl<K, V, S> CacheBuilder<K, V, S> {
             weigher: self.weigher,
             ttl: self.ttl,
             tti: self.tti,
+            negative_ttl: self.negative_ttl,
+            load_timeout: self.load_timeout,
             lifetime: self.lifetime,
             listener: self.listener,
             clock: self.clock,
@@ -146,7 +168,13 @@ impl<K: Hash + Eq, V, S: BuildHasher> CacheBuilder<K, V, S> {
     /// [`BuildError`] for a capacity, a lifetime or a number of shards that cannot be.
     pub fn build(self) -> Result<Cache<K, V, S>, BuildError> {
         check_capacity(self.capacity)?;
-        for (setting, time) in [("ttl", self.ttl), ("tti", self.tti)] {
+        let times = [
+            ("ttl", self.ttl),
+            ("tti", self.tti),
+            ("negative ttl", self.negative_ttl),
+            ("load timeout", self.load_timeout),
+        ];
+        for (setting, time) in times {
             if time == Some(Duration::ZERO) {
                 return Err(BuildError::NoTime { setting });
             }
@@ -161,6 +189,8 @@ impl<K: Hash + Eq, V, S: BuildHasher> CacheBuilder<K, V, S> {
             weigher: self.weigher,
             ttl: self.ttl.map(nanos),
             tti: self.tti.map(nanos),
+            negative_ttl: self.negative_ttl.map(nanos),
+            load_timeout: self.load_timeout.map(nanos),
             lifetime: self.lifetime,
             listener: self.listener,
             clock: self.clock,
@@ -202,7 +232,7 @@ pub enum BuildError {
     NoCapacity,
     /// A lifetime of nothing.
     NoTime {
-        /// `ttl` or `tti`.
+        /// `ttl`, `tti`, `negative ttl` or `load timeout`.
         setting: &'static str,
     },
     /// Not a power of two, or too many.

@@ -1,30 +1,16 @@
-//! [`Cache`]: the thread-safe face over the shards.
-//!
-//! ```text
-//!     hash ── high bits ─► shard (one lock)        low bits ─► slot within it
-//!
-//!     insert into a full cache:   own shard at its share  ─► its policy names a victim, the newcomer takes its slot
-//!                                 own shard below it      ─► room is made in shards above theirs, then it goes in
-//! ```
-//!
-//! One lock at a time: no operation holds two shards, so none can wait in a circle. Weight is reserved before an
-//! entry is visible ([`Budget`](crate::budget)), so the sum never exceeds the capacity, whichever shards are involved.
+//! [`Cache`]: the thread-safe face over the shards. What goes on behind it stands in [`inner`](crate::inner).
 
-use crate::budget::Budget;
-use crate::builder::{BuildError, CacheBuilder, Lifetime, Weigher, check_capacity};
-use crate::clock::{TimeSource, nanos};
-use crate::departed::{Cause, Departed, Listener};
-use crate::expiry::NEVER;
+use crate::builder::{BuildError, CacheBuilder, check_capacity};
+use crate::departed::Cause;
 use crate::hasher::KeyHasher;
-use crate::policy::{Policy, Running};
-use crate::shard::{Newcomer, Room, Shard};
+use crate::inner::{Inner, Padded, Settings};
+use crate::policy::Policy;
 use crate::stats::Stats;
-use parking_lot::{Mutex, MutexGuard};
 use std::borrow::Borrow;
 use std::fmt;
 use std::hash::{BuildHasher, Hash};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 /// A cache for any number of threads. Clones are handles to the same cache.
@@ -48,40 +34,6 @@ pub struct Cache<K, V, S = KeyHasher> {
     pub(crate) inner: Arc<Inner<K, V, S>>,
 }
 
-pub(crate) struct Inner<K, V, S> {
-    shards: Shards<K, V>,
-    settings: Settings<K, V, S>,
-    budget: Budget,
-    /// What `capacity()` says: follows the limit when the weight has.
-    capacity: AtomicU64,
-    /// Whether any entry may have a deadline, so that lookups should read the clock before they lock.
-    timed: AtomicBool,
-    /// Held while room is gathered across shards: two gatherers could starve each other of the last of it.
-    gathering: Mutex<()>,
-    /// Where the next gathering starts.
-    turn: AtomicUsize,
-}
-
-type Shards<K, V> = Box<[Padded<Mutex<Shard<K, V>>>]>;
-
-/// A built cache's settings, checked.
-pub(crate) struct Settings<K, V, S> {
-    pub(crate) capacity: u64,
-    pub(crate) policy: Policy,
-    pub(crate) weigher: Option<Weigher<K, V>>,
-    pub(crate) ttl: Option<u64>,
-    pub(crate) tti: Option<u64>,
-    pub(crate) lifetime: Option<Lifetime<K, V>>,
-    pub(crate) listener: Option<Listener<K, V>>,
-    pub(crate) clock: TimeSource,
-    pub(crate) shards: usize,
-    pub(crate) hasher: S,
-}
-
-/// Keeps neighbours' locks off each other's cache lines (two lines: processors fetch them in pairs).
-#[repr(align(128))]
-struct Padded<T>(T);
-
 impl<K: Hash + Eq, V> Cache<K, V> {
     /// Settings for a cache of so many entries, or of so much weight with a
     /// [`weigher`](CacheBuilder::weigher).
@@ -92,22 +44,7 @@ impl<K: Hash + Eq, V> Cache<K, V> {
 
 impl<K: Hash + Eq, V, S: BuildHasher> Cache<K, V, S> {
     pub(crate) fn with(settings: Settings<K, V, S>) -> Self {
-        let share = settings.capacity / settings.shards as u64;
-        let weighed = settings.weigher.is_some();
-        let expected = if weighed { 0 } else { usize::try_from(share).unwrap_or(usize::MAX / 2) };
-        let policies = Running::many(settings.policy, settings.shards, settings.capacity, weighed);
-        let idle = settings.tti.unwrap_or(NEVER);
-        let shard = |policy| Padded(Mutex::new(Shard::new(policy, weighed, idle, expected)));
-        let inner = Inner {
-            shards: policies.map(shard).collect(),
-            budget: Budget::new(settings.capacity),
-            capacity: AtomicU64::new(settings.capacity),
-            timed: AtomicBool::new(settings.ttl.is_some() || settings.tti.is_some()),
-            gathering: Mutex::new(()),
-            turn: AtomicUsize::new(0),
-            settings,
-        };
-        Self { inner: Arc::new(inner) }
+        Self { inner: Arc::new(Inner::new(settings)) }
     }
 
     /// The value under `key`, cloned. Counts as a use.
@@ -153,13 +90,13 @@ impl<K: Hash + Eq, V, S: BuildHasher> Cache<K, V, S> {
     /// Stores a value, in place of an older one. `false` if it is refused: heavier than the whole capacity, or with
     /// no time to live; then an older one is gone too, and the listener hears [`Cause::Rejected`].
     pub fn insert(&self, key: K, value: V) -> bool {
-        self.inner.insert(key, value, None)
+        self.inner.store(key, value, None, None).unwrap_or(false)
     }
 
     /// Stores a value that lives for `ttl`, whatever the cache's own time to live; idle time still counts.
     /// `Duration::MAX` is for ever; a zero `ttl` stores nothing.
     pub fn insert_with_ttl(&self, key: K, value: V, ttl: Duration) -> bool {
-        self.inner.insert(key, value, Some(ttl))
+        self.inner.store(key, value, Some(ttl), None).unwrap_or(false)
     }
 
     /// Takes the value under `key` out.
@@ -177,7 +114,9 @@ impl<K: Hash + Eq, V, S: BuildHasher> Cache<K, V, S> {
         for index in 0..self.inner.shards.len() {
             let now = self.inner.settings.clock.nanos();
             let mut departed = self.inner.departed();
+            let flights;
             let mut shard = self.inner.shards[index].0.lock();
+            flights = shard.flights.take();
             // Downwards: the entry that moves into a gap has been seen.
             for slot in (0..shard.len() as u32).rev() {
                 let is_dead = shard.is_dead(slot, now);
@@ -187,6 +126,8 @@ impl<K: Hash + Eq, V, S: BuildHasher> Cache<K, V, S> {
                     self.inner.take(&mut shard, slot, cause, &mut departed);
                 }
             }
+            drop(shard);
+            drop(flights);
         }
     }
 
@@ -194,12 +135,12 @@ impl<K: Hash + Eq, V, S: BuildHasher> Cache<K, V, S> {
     pub fn clear(&self) {
         for Padded(shard) in &self.inner.shards {
             let mut departed = self.inner.departed();
-            let entries = {
+            let (entries, _flights) = {
                 let mut shard = shard.lock();
                 let weight = shard.weight();
-                let entries = shard.clear();
+                let (entries, flights) = (shard.clear(), shard.flights.take());
                 self.inner.budget.release(weight);
-                entries
+                (entries, flights)
             };
             entries.for_each(|(key, value)| departed.push(key, value, Cause::Explicit));
         }
@@ -342,180 +283,5 @@ impl<K: Hash + Eq, V, S: BuildHasher> fmt::Debug for Cache<K, V, S> {
             .field("shards", &self.inner.shards.len())
             .field("stats", &self.stats())
             .finish_non_exhaustive()
-    }
-}
-
-impl<K: Hash + Eq, V, S: BuildHasher> Inner<K, V, S> {
-    #[inline]
-    fn look<Q, R>(&self, key: &Q, is_use: bool, read: impl FnOnce(&V) -> R) -> Option<R>
-    where
-        K: Borrow<Q>,
-        Q: Hash + Eq + ?Sized,
-    {
-        let hash = self.settings.hasher.hash_one(key);
-        let (mut shard, now) = self.lock_for_look(hash);
-        match shard.find(hash as u32, key) {
-            Some(slot) if !shard.is_timed() || !shard.is_dead(slot, now) => {
-                if is_use {
-                    shard.hit(slot, now);
-                }
-                Some(read(shard.value(slot)))
-            }
-            found => {
-                if is_use {
-                    shard.stats.misses += 1;
-                }
-                if let Some(slot) = found {
-                    self.bury(shard, slot);
-                }
-                None
-            }
-        }
-    }
-
-    /// Locks a key's shard, with the time read before if any entry there can die.
-    #[inline]
-    fn lock_for_look(&self, hash: u64) -> (MutexGuard<'_, Shard<K, V>>, u64) {
-        let mut timed = self.timed.load(Ordering::Relaxed);
-        loop {
-            let now = if timed { self.settings.clock.nanos() } else { 0 };
-            let shard = self.shard(hash);
-            if timed || !shard.is_timed() {
-                return (shard, now);
-            }
-            // Relaxed was too lax, once: the first deadline has just been set.
-            timed = true;
-        }
-    }
-
-    #[inline]
-    fn shard(&self, hash: u64) -> MutexGuard<'_, Shard<K, V>> {
-        self.shards[self.home(hash)].0.lock()
-    }
-
-    #[inline]
-    fn home(&self, hash: u64) -> usize {
-        (hash >> 32) as usize & (self.shards.len() - 1)
-    }
-
-    /// Removes a dead entry a lookup came upon.
-    #[cold]
-    fn bury(&self, mut shard: MutexGuard<'_, Shard<K, V>>, slot: u32) {
-        let mut departed = self.departed();
-        self.take(&mut shard, slot, Cause::Expired, &mut departed);
-        drop(shard);
-    }
-
-    fn remove<Q>(&self, key: &Q) -> Option<V>
-    where
-        K: Borrow<Q>,
-        Q: Hash + Eq + ?Sized,
-    {
-        let hash = self.settings.hasher.hash_one(key);
-        let (mut shard, now) = self.lock_for_look(hash);
-        let slot = shard.find(hash as u32, key)?;
-        if shard.is_timed() && shard.is_dead(slot, now) {
-            self.bury(shard, slot);
-            return None;
-        }
-        self.budget.release(shard.weight_of(slot));
-        let (key, value) = shard.take(slot, Cause::Explicit);
-        drop(shard);
-        if let Some(listener) = &self.settings.listener {
-            listener(&key, &value, Cause::Explicit);
-        }
-        Some(value)
-    }
-
-    fn insert(&self, key: K, value: V, ttl: Option<Duration>) -> bool {
-        let weight = self.settings.weigher.as_ref().map_or(1, |weigher| weigher(&key, &value));
-        let asked =
-            ttl.or_else(|| self.settings.lifetime.as_ref().and_then(|lifetime| lifetime(&key, &value)));
-        let ttl = asked.map(nanos).or(self.settings.ttl);
-        if ttl.is_some() && !self.timed.load(Ordering::Relaxed) {
-            self.timed.store(true, Ordering::Relaxed);
-        }
-        let timed = self.timed.load(Ordering::Relaxed);
-        let now = if timed { self.settings.clock.nanos() } else { 0 };
-        let deadline = ttl.map_or(NEVER, |ttl| now.saturating_add(ttl));
-        let hash = self.settings.hasher.hash_one(&key);
-        let newcomer = Newcomer { key, value, hash: hash as u32, weight, deadline };
-        if ttl == Some(0) {
-            self.refuse(hash, newcomer);
-            return false;
-        }
-        self.settle(hash, newcomer, now)
-    }
-
-    /// Finds room for the newcomer and puts it in.
-    fn settle(&self, hash: u64, newcomer: Newcomer<K, V>, now: u64) -> bool {
-        let mut departed = self.departed();
-        let (weight, mut waiting) = (newcomer.weight, Some(newcomer));
-        let mut room = Room { budget: &self.budget, credit: 0, own: true, now };
-        let mut gathering = None;
-        while weight <= self.budget.limit() {
-            let share = self.share();
-            let missing = {
-                let mut shard = self.shard(hash);
-                // A little below the share is near enough: it saves the way to another shard.
-                room.own = self.shards.len() == 1 || shard.weight() >= share - share / 8;
-                match shard.insert(&mut waiting, &mut room, &mut departed) {
-                    Ok(()) => return true,
-                    Err(missing) => missing,
-                }
-            };
-            let lock = gathering.get_or_insert_with(|| self.gathering.lock());
-            room.credit += self.gather(missing, &mut departed, lock);
-        }
-        drop(gathering);
-        if let Some(newcomer) = waiting {
-            drop(room);
-            drop(departed);
-            self.refuse(hash, newcomer);
-        }
-        false
-    }
-
-    /// Turns a newcomer away, and removes the entry it was to replace.
-    #[cold]
-    fn refuse(&self, hash: u64, newcomer: Newcomer<K, V>) {
-        let mut departed = self.departed();
-        let mut shard = self.shard(hash);
-        if let Some(slot) = shard.find(newcomer.hash, &newcomer.key) {
-            self.take(&mut shard, slot, Cause::Replaced, &mut departed);
-        }
-        shard.stats.count(Cause::Rejected);
-        departed.push(newcomer.key, newcomer.value, Cause::Rejected);
-    }
-
-    /// Takes up to `wanted` weight from shards above their share, then from any; returns the weight, still reserved.
-    fn gather(&self, wanted: u64, departed: &mut Departed<'_, K, V>, _lock: &MutexGuard<'_, ()>) -> u64 {
-        let mut freed = 0;
-        for floor in [self.share(), 0] {
-            for _ in 0..self.shards.len() {
-                let index = self.turn.fetch_add(1, Ordering::Relaxed) & (self.shards.len() - 1);
-                freed += self.shards[index].0.lock().shed(wanted - freed, floor, departed);
-                if freed >= wanted {
-                    return freed;
-                }
-            }
-        }
-        // What is missing is reserved by threads on their way to their shard: let them arrive.
-        std::thread::yield_now();
-        freed
-    }
-
-    fn share(&self) -> u64 {
-        self.budget.limit() / self.shards.len() as u64
-    }
-
-    fn take(&self, shard: &mut Shard<K, V>, slot: u32, cause: Cause, departed: &mut Departed<'_, K, V>) {
-        self.budget.release(shard.weight_of(slot));
-        let (key, value) = shard.take(slot, cause);
-        departed.push(key, value, cause);
-    }
-
-    fn departed(&self) -> Departed<'_, K, V> {
-        Departed::new(self.settings.listener.as_ref())
     }
 }

@@ -13,11 +13,13 @@
 use crate::budget::Budget;
 use crate::departed::{Cause, Departed};
 use crate::expiry::{NEVER, Wheel};
+use crate::flight::{Flight, Flights};
 use crate::index::{Index, MAX_SLOTS};
 use crate::links::NIL;
 use crate::policy::{Facts, Replacement, Running};
 use crate::stats::Stats;
 use std::borrow::Borrow;
+use std::sync::Arc;
 
 /// Most steps of clearing away the dead that one insertion does.
 const EXPIRY_STEPS: u32 = 16;
@@ -30,6 +32,7 @@ pub(crate) struct Shard<K, V> {
     facts: Facts,
     weight: u64,
     pub(crate) stats: Stats,
+    pub(crate) flights: Flights<K, V>,
     /// An entry dies after so long without use; `NEVER` if not.
     idle: u64,
     /// Entries this shard expects to hold when the cache is full; 0 if unknown.
@@ -82,6 +85,7 @@ impl<K, V> Shard<K, V> {
             facts: Facts::new(weighed),
             weight: 0,
             stats: Stats::default(),
+            flights: Flights::new(),
             idle,
             expected,
         }
@@ -192,6 +196,28 @@ impl<K, V> Shard<K, V> {
             self.overwrite(keep, newcomer, room.now, departed);
         }
         Ok(())
+    }
+
+    /// Whether the newcomer may be stored: as a flight's outcome, only while the flight is attached; by hand always,
+    /// and then the key's flight is detached. What is detached is the caller's to drop, outside the lock.
+    pub(crate) fn clears(
+        &mut self,
+        newcomer: &Newcomer<K, V>,
+        flight: Option<&Arc<Flight<K, V>>>,
+        detached: &mut Vec<Arc<Flight<K, V>>>,
+    ) -> bool
+    where
+        K: Eq,
+    {
+        match flight {
+            Some(flight) => self.flights.is_attached(flight),
+            None => {
+                if !self.flights.is_empty() {
+                    detached.extend(self.flights.detach_key(newcomer.hash, &newcomer.key));
+                }
+                true
+            }
+        }
     }
 
     /// Takes the entry in `slot` out; its weight is the caller's to give back.
@@ -341,7 +367,7 @@ impl<K, V> Shard<K, V> {
         now: u64,
         departed: &mut Departed<'_, K, V>,
     ) {
-        let Newcomer { key, value, hash, weight, deadline } = newcomer;
+        let Newcomer { key, value, hash, weight, deadline, .. } = newcomer;
         let entry = Entry { key, value };
         let slot = match hole {
             Some(Hole { slot, cause, .. }) => {

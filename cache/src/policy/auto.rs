@@ -17,9 +17,9 @@
 use super::segments::Segments;
 use super::shadow::Shadow;
 use super::{Facts, Replacement, Victim};
-use parking_lot::Mutex;
+use crate::sync::{AtomicU32, Mutex};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::Ordering;
 
 pub(crate) struct Auto {
     segments: Segments,

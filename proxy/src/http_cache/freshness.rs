@@ -123,7 +123,7 @@ fn implied_lifetime(
     }
     match single_date(exchange.response, &LAST_MODIFIED, exchange.received) {
         Some(modified) if !settings.heuristic_max.is_zero() => {
-            (date.since(modified) / 10).min(settings.heuristic_max)
+            Duration::from_secs(date.since(modified).as_secs() / 10).min(settings.heuristic_max)
         }
         _ => settings.default_ttl,
     }

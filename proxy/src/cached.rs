@@ -13,6 +13,7 @@ use crate::{
     error::Error,
     headers::strip_hop_by_hop,
     http_cache::{Ask, Failed, HttpCache, Moment, Payload, Profile, Settings, Storage, Target},
+    interim::Interims,
     serve::Client,
     state::{StartError, State},
     upstream::{self, RequestHead, SendError},
@@ -93,17 +94,20 @@ pub(crate) async fn answer(
     let target_of =
         Target { scheme: client.scheme.as_str(), authority: host, path_and_query: target.as_str() };
     let ask = Ask { method: &parts.method, target: target_of, headers: &parts.headers };
+    let interims = parts.extensions.get::<Interims>();
     if !cache.wants(&ask, !body.is_empty()) {
         let sent = cache.now();
-        let response = send(state, admitted.client, &parts.method, target, &parts.headers, body).await?;
+        let response =
+            send(state, admitted.client, &parts.method, target, &parts.headers, interims, body).await?;
         return Ok(cache.past(ask, sent, response).await.map(payload));
     }
     let fetch = {
         let (state, address) = (Arc::clone(state), admitted.client);
-        let (method, target) = (parts.method.clone(), target.clone());
+        let (method, target, interims) = (parts.method.clone(), target.clone(), interims.cloned());
         move |headers: HeaderMap| {
-            let (state, method, target) = (Arc::clone(&state), method.clone(), target.clone());
-            async move { send(&state, address, &method, &target, &headers, Body::Empty).await }
+            let (state, method, target, interims) =
+                (Arc::clone(&state), method.clone(), target.clone(), interims.clone());
+            async move { send(&state, address, &method, &target, &headers, interims.as_ref(), Body::Empty).await }
         }
     };
     match cache.through(ask, fetch).await {
@@ -119,9 +123,10 @@ async fn send(
     method: &Method,
     target: &PathAndQuery,
     headers: &HeaderMap,
+    interims: Option<&Interims>,
     body: Body,
 ) -> Result<Response<Body>, SendError> {
-    let head = RequestHead { method, target, headers, upgrade: None };
+    let head = RequestHead { method, target, headers, upgrade: None, interims };
     let answer = upstream::send(&state.group, head, body, state.query(client)).await?;
     let mut response = Response::new(Body::Member(Member(answer.body)));
     *response.status_mut() = answer.status;

@@ -9,7 +9,7 @@
 use std::{convert::Infallible, net::IpAddr, pin::pin, sync::Arc, time::Duration};
 
 use arc_swap::ArcSwap;
-use http::{HeaderValue, Method, Request, StatusCode, header, uri::Scheme};
+use http::{HeaderValue, Method, Request, StatusCode, Version, header, uri::Scheme};
 use hyper::{
     body::Incoming,
     server::conn::{http1, http2},
@@ -29,6 +29,7 @@ use crate::{
         guard::{Guard, Protocol},
     },
     config::Timeouts,
+    interim::{InterimStream, Queue},
     observe::Counters,
     serve::{Client, serve},
     state::State,
@@ -59,6 +60,8 @@ pub(crate) async fn serve_connection<S>(
         let state = shared.state.load();
         (state.timeouts, Arc::new(Client { peer: Peer::new(address, &state.admission.trusted), scheme }))
     };
+    let stream = InterimStream::new(stream);
+    let interims = stream.queue();
     let mut stream = Guard::new(stream);
     // Held, not asked: it tells `Proxy::drained` that this connection is there.
     let _open = shared.draining.subscribe();
@@ -69,7 +72,7 @@ pub(crate) async fn serve_connection<S>(
     // Otherwise it left, or had nothing to say in time.
     let Ok(Ok(Some(protocol))) = protocol else { return };
     let ended = match protocol {
-        Protocol::Http1 => http_1(shared, stream, client, timeouts, closing).await,
+        Protocol::Http1 => http_1(shared, stream, interims, client, timeouts, closing).await,
         Protocol::Http2 => http_2(shared, stream, client, timeouts, closing).await,
     };
     if let Err(error) = ended {
@@ -80,6 +83,7 @@ pub(crate) async fn serve_connection<S>(
 async fn http_1<S>(
     shared: Arc<Shared>,
     stream: Guard<S>,
+    interims: Arc<Queue>,
     client: Arc<Client>,
     timeouts: Timeouts,
     closing: watch::Receiver<()>,
@@ -88,8 +92,12 @@ where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
     let switch = stream.switch();
-    let service = service_fn(|request: Request<Incoming>| {
+    let service = service_fn(|mut request: Request<Incoming>| {
         let (shared, client, switch, closing) = (&shared, &client, &switch, &closing);
+        let interims = (request.version() == Version::HTTP_11).then(|| interims.open());
+        if let Some(interims) = &interims {
+            request.extensions_mut().insert(interims.clone());
+        }
         async move {
             let state = shared.state.load_full();
             let is_connect = request.method() == Method::CONNECT;
@@ -101,6 +109,9 @@ where
             if asks {
                 let connected = is_connect && response.status().is_success();
                 switch.decide(connected || response.status() == StatusCode::SWITCHING_PROTOCOLS);
+            }
+            if let Some(interims) = interims {
+                interims.delivered().await;
             }
             Ok::<_, Infallible>(response)
         }

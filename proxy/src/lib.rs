@@ -28,6 +28,7 @@ mod demo;
 mod error;
 pub mod headers;
 pub mod http_cache;
+mod interim;
 pub mod observe;
 mod reload;
 pub mod rewrite;

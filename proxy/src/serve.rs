@@ -62,7 +62,13 @@ async fn answer(
         append_via(response.headers_mut(), Version::HTTP_11);
         return Ok(response);
     }
-    let head = RequestHead { method: &parts.method, target: &target, headers: &parts.headers, upgrade: None };
+    let head = RequestHead {
+        method: &parts.method,
+        target: &target,
+        headers: &parts.headers,
+        upgrade: None,
+        interims: parts.extensions.get(),
+    };
     let answer = upstream::send(&state.group, head, body, state.query(admitted.client)).await?;
     let mut response = Response::new(Body::Member(Member(answer.body)));
     *response.status_mut() = answer.status;

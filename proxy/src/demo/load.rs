@@ -76,7 +76,13 @@ async fn get(group: &Group, number: u64) -> bool {
     let Ok(target) = PathAndQuery::try_from(path) else { return false };
     let mut headers = HeaderMap::new();
     headers.insert(header::HOST, HeaderValue::from_static("demo"));
-    let head = RequestHead { method: &Method::GET, target: &target, headers: &headers, upgrade: None };
+    let head = RequestHead {
+        method: &Method::GET,
+        target: &target,
+        headers: &headers,
+        upgrade: None,
+        interims: None,
+    };
     match send(group, head, Body::Empty, Query::new()).await {
         Ok(answer) => {
             answer.status.is_success() && Body::Member(body::Member(answer.body)).collect().await.is_ok()

@@ -104,6 +104,9 @@ impl Connection {
                 if *interim > INTERIM_MAX {
                     return Poll::Ready(Err(ResponseError::TooManyInterim.into()));
                 }
+                if let Some(interims) = request.interims {
+                    interims.send(head.status, &head.headers);
+                }
                 continue;
             }
             let silent = self.read.is_empty();

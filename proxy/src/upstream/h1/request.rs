@@ -8,6 +8,8 @@ use std::fmt::Write;
 use bytes::{BufMut, BytesMut};
 use http::{HeaderMap, Method, header, uri::PathAndQuery};
 
+use crate::interim::Interims;
+
 /// What goes into a request's head, by reference: a retry writes it again.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct RequestHead<'r> {
@@ -17,6 +19,8 @@ pub(crate) struct RequestHead<'r> {
     pub(crate) headers: &'r HeaderMap,
     /// The protocol the client wants to switch to, if any.
     pub(crate) upgrade: Option<&'r http::HeaderValue>,
+    /// Where interim responses go, if the client takes them.
+    pub(crate) interims: Option<&'r Interims>,
 }
 
 /// How the body is sent.
@@ -98,7 +102,8 @@ mod tests {
         headers.insert("transfer-encoding", HeaderValue::from_static("gzip, chunked"));
         let mut out = BytesMut::new();
         let target = PathAndQuery::from_static("/x?y");
-        RequestHead { method, target: &target, headers: &headers, upgrade }.write(sending, &mut out);
+        RequestHead { method, target: &target, headers: &headers, upgrade, interims: None }
+            .write(sending, &mut out);
         String::from_utf8(out.to_vec()).unwrap()
     }
 

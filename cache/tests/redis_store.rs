@@ -337,3 +337,42 @@ fn outside_of_a_runtime_there_is_an_error_and_no_panic() {
         other => panic!("{other:?}"),
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn more_connections_are_opened_under_load_and_closed_without() {
+    let server = RedisServer::start();
+    let config = RedisConfig::from_url(&server.url()).unwrap().namespace("test").max_active(4).max_idle(2);
+    let config = config.idle_timeout(Duration::from_millis(20)).ping_every(Duration::from_millis(10));
+    let store = Redis::new(config.response_timeout(Duration::from_secs(10))).unwrap();
+    store.put(b"k", Bytes::from(vec![7; 100_000]), MINUTE).await.unwrap();
+    assert_eq!(store.stats().connections, 1);
+    let mut most = 0;
+    let start = std::time::Instant::now();
+    while most < 4 {
+        assert!(start.elapsed() < Duration::from_secs(20), "{most} connections under load");
+        let mut tasks = tokio::task::JoinSet::new();
+        for _ in 0..300 {
+            let store = store.clone();
+            tasks.spawn(async move { store.get(b"k").await.unwrap().unwrap().len() });
+        }
+        assert!(tasks.join_all().await.into_iter().all(|len| len == 100_000));
+        most = most.max(store.stats().connections);
+        assert!(most <= 4);
+    }
+    let start = std::time::Instant::now();
+    while store.stats().connections > 2 {
+        assert!(
+            start.elapsed() < Duration::from_secs(20),
+            "{} connections at rest",
+            store.stats().connections
+        );
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    // One that was cut costs the operations on it another try, and nobody an error.
+    server.command(&[b"CLIENT", b"KILL", b"TYPE", b"normal", b"SKIPME", b"yes"]);
+    let start = std::time::Instant::now();
+    while store.get(b"k").await.is_err() {
+        assert!(start.elapsed() < Duration::from_secs(20));
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}

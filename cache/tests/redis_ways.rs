@@ -271,7 +271,7 @@ async fn a_lost_master_costs_its_own_keys_until_its_replica_takes_over() {
     })
     .await;
     println!(
-        "lost master: its keys back after {took:?} and {failures} failures, slowest operation {slowest:?}"
+        "| master of a Cluster lost | {failures} failures for its keys, none for others | – | {slowest:.1?} | {took:.1?} |"
     );
     assert!(slowest < Duration::from_millis(400), "{slowest:?} for a limit of 100 ms");
     for name in &names {

@@ -13,7 +13,7 @@
 //!
 //! Not for values that must survive: use a database. Not for Rust values of one process: use [`Cache`](crate::Cache).
 
-use std::{fmt, future::Future, pin::Pin, time::Duration};
+use std::{fmt, future::Future, pin::Pin, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 
@@ -67,6 +67,45 @@ pub trait Store: Send + Sync + fmt::Debug {
 
     /// Forgets everything in this store's namespace, and nothing else; how many.
     fn clear(&self) -> StoreFuture<'_, u64>;
+}
+
+/// A shared store is a store.
+impl<S: Store + ?Sized> Store for Arc<S> {
+    fn get<'a>(&'a self, key: &'a [u8]) -> StoreFuture<'a, Option<Bytes>> {
+        (**self).get(key)
+    }
+
+    fn get_many<'a>(&'a self, keys: &'a [&'a [u8]]) -> StoreFuture<'a, Vec<Option<Bytes>>> {
+        (**self).get_many(keys)
+    }
+
+    fn put<'a>(&'a self, key: &'a [u8], value: Bytes, keep: Keep<'a>) -> StoreFuture<'a, ()> {
+        (**self).put(key, value, keep)
+    }
+
+    fn put_if_absent<'a>(&'a self, key: &'a [u8], value: Bytes, keep: Keep<'a>) -> StoreFuture<'a, bool> {
+        (**self).put_if_absent(key, value, keep)
+    }
+
+    fn touch<'a>(&'a self, key: &'a [u8], ttl: Duration) -> StoreFuture<'a, bool> {
+        (**self).touch(key, ttl)
+    }
+
+    fn delete<'a>(&'a self, key: &'a [u8]) -> StoreFuture<'a, bool> {
+        (**self).delete(key)
+    }
+
+    fn delete_by_prefix<'a>(&'a self, prefix: &'a [u8]) -> StoreFuture<'a, u64> {
+        (**self).delete_by_prefix(prefix)
+    }
+
+    fn delete_by_tag<'a>(&'a self, tag: &'a str) -> StoreFuture<'a, u64> {
+        (**self).delete_by_tag(tag)
+    }
+
+    fn clear(&self) -> StoreFuture<'_, u64> {
+        (**self).clear()
+    }
 }
 
 /// For how long a value is kept, and under which tags it can be forgotten.

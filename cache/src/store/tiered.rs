@@ -41,6 +41,7 @@ use super::{
     entry::Entry,
     fence::{Fence, Ticket},
     redis::{Change, Hearing, Listener, Redis, RedisConfig, now_ms},
+    single_flight::Waiting,
 };
 use crate::Stats;
 
@@ -135,8 +136,13 @@ impl Tiered {
         if config.near_ttl.is_zero() {
             return Err(StoreError::Config { what: "near_ttl 0ns (must be at least 1ns)".into() });
         }
-        let near =
-            Arc::new(Near { memory: near, fence: Fence::new(), invalidations: 0.into(), drops: 0.into() });
+        let near = Arc::new(Near {
+            memory: near,
+            fence: Fence::new(),
+            waiting: Waiting::default(),
+            invalidations: 0.into(),
+            drops: 0.into(),
+        });
         let far = Redis::heard_by(far, near.clone(), config.only_channel)?;
         let inner = Inner { near, far, near_ttl: config.near_ttl, near_only_puts: AtomicU64::new(0) };
         Ok(Self { inner: Arc::new(inner) })
@@ -190,6 +196,11 @@ impl Tiered {
         Ok(values)
     }
 
+    /// Who waits for news, for [single flight](super::SingleFlight).
+    pub(super) fn waiting(&self) -> &Waiting {
+        &self.inner.near.waiting
+    }
+
     async fn store(&self, key: &[u8], value: Bytes, keep: Keep<'_>) -> Result<(), StoreError> {
         let inner = &*self.inner;
         let write = Write::begin(&inner.near, key);
@@ -202,6 +213,8 @@ impl Tiered {
             // It may have arrived or not: `write` forgets the key on its way out.
             Err(error) => return Err(error),
         }
+        // Our own writes are not among the news.
+        inner.near.waiting.tell(key);
         Ok(())
     }
 
@@ -276,6 +289,7 @@ impl Inner {
 struct Near {
     memory: Memory,
     fence: Fence,
+    waiting: Waiting,
     invalidations: AtomicU64,
     drops: AtomicU64,
 }
@@ -288,6 +302,7 @@ impl Listener for Near {
                 if self.memory.forget(key) {
                     self.invalidations.fetch_add(1, Relaxed);
                 }
+                self.waiting.tell(key);
             }
             Change::Prefix(prefix) => {
                 self.fence.void_everything();
@@ -298,6 +313,7 @@ impl Listener for Near {
                 self.fence.void_everything();
                 self.memory.forget_everything();
                 self.drops.fetch_add(1, Relaxed);
+                self.waiting.tell_all();
             }
         }
     }

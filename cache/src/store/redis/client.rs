@@ -131,6 +131,7 @@ impl Redis {
         let mut stats = RedisStats {
             circuit: Circuit::Closed,
             is_connected: true,
+            connections: 0,
             in_flight: 0,
             hits: counters.hits.load(Relaxed),
             misses: counters.misses.load(Relaxed),
@@ -146,7 +147,10 @@ impl Redis {
             if stats.circuit == Circuit::Closed {
                 stats.circuit = state.breaker.circuit();
             }
-            stats.is_connected &= matches!(&*state.link.borrow(), Link::Up(_));
+            match &*state.link.borrow() {
+                Link::Up(line) => stats.connections += line.lanes.len(),
+                _ => stats.is_connected = false,
+            }
             stats.in_flight += state.in_flight();
             stats.timeouts += state.counts.timeouts.load(Relaxed);
             stats.disconnects += state.counts.disconnects.load(Relaxed);

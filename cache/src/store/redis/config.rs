@@ -211,7 +211,8 @@ impl RedisConfig {
     }
 
     /// The most connections to one server. Operations share a connection, so one is enough for most; more are opened
-    /// while those open are busy, so that large values do not stand in each other's way. Default 1.
+    /// while those open are busy, so that large values do not stand in each other's way. A store with a near tier has one,
+    /// whatever is said here. Default 1.
     pub fn max_active(mut self, connections: usize) -> Self {
         self.max_active = connections;
         self

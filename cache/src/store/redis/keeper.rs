@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use redis::aio::AsyncPushSender;
+use redis::aio::{AsyncPushSender, MultiplexedConnection};
 use tokio::{
     task::JoinHandle,
     time::{Instant, sleep, timeout},
@@ -13,6 +13,7 @@ use super::{
     backoff::{Backoff, split_mix},
     breaker::Circuit,
     dial::{Dialer, ping},
+    lanes::Lanes,
     node::{Line, Link, State},
     sentinel::{Sentinels, check_is_master},
     watch::Ear,
@@ -72,12 +73,9 @@ pub(super) async fn keep(state: Arc<State>) {
     }
 }
 
-/// A connection that has answered, and the task that moves its bytes.
+/// A connection that has answered and that hears of changes, and the task that moves its bytes.
 async fn open(state: &State, id: u64, nonce: u64) -> Result<(Line, Driving), String> {
-    let (address, dialer) = state.finder.find().await?;
-    let pushes = state.watch.clone().map(|watch| Arc::new(Ear(watch)) as Arc<dyn AsyncPushSender>);
-    let (mut connection, driver) = dialer.dial(&address, pushes).await?;
-    let driver = Driving(tokio::spawn(driver));
+    let (mut connection, driver) = dial(state).await?;
     ping(&mut connection, nonce).await?;
     if let Finder::Sentinels(..) = state.finder {
         check_is_master(&mut connection).await?;
@@ -85,7 +83,16 @@ async fn open(state: &State, id: u64, nonce: u64) -> Result<(Line, Driving), Str
     if let Some(watch) = &state.watch {
         watch.begin(&mut connection).await?;
     }
-    Ok((Line { connection, id, since: Instant::now() }, driver))
+    let lanes = Arc::new(Lanes::new(connection.clone()));
+    Ok((Line { connection, lanes, id, since: Instant::now() }, driver))
+}
+
+/// A connection that is logged in.
+pub(super) async fn dial(state: &State) -> Result<(MultiplexedConnection, Driving), String> {
+    let (address, dialer) = state.finder.find().await?;
+    let pushes = state.watch.clone().map(|watch| Arc::new(Ear(watch)) as Arc<dyn AsyncPushSender>);
+    let (connection, driver) = dialer.dial(&address, pushes).await?;
+    Ok((connection, Driving(tokio::spawn(driver))))
 }
 
 /// Returns when `line` is of no use any more, with the reason; callers no longer see it by then.
@@ -101,6 +108,7 @@ async fn watch_over(state: &State, mut line: Line, mut driver: Driving, chance: 
                 _ => "the connection broke".to_owned(),
             },
             () = sleep(state.limits.ping_every) => {
+                line.lanes.close_idle(state);
                 let answer = timeout(silence_max, ping(&mut line.connection, split_mix(chance))).await;
                 match answer {
                     Ok(Ok(())) => continue,
@@ -124,7 +132,7 @@ fn down(state: &State, reason: &str) {
 }
 
 /// A connection's task, ended with its owner.
-struct Driving(JoinHandle<()>);
+pub(super) struct Driving(JoinHandle<()>);
 
 impl Drop for Driving {
     fn drop(&mut self) {

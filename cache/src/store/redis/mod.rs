@@ -5,6 +5,8 @@
 //! | [`client`] | the store itself: one method, one command |
 //! | `purge` | many keys: by prefix, by tag, all |
 //! | `config` `url` `address` | what can be told to it |
+//! | `lanes` | more connections to one server, while those open are busy |
+//! | `lock` | a short lock, for single flight |
 //! | `names` | what keys are called on the server |
 //! | `node` `keeper` `dial` | one server: requests, the task that keeps it connected, opening a connection |
 //! | `route` | which server a command goes to |
@@ -23,6 +25,8 @@ mod config;
 mod dial;
 mod frames;
 mod keeper;
+mod lanes;
+mod lock;
 mod names;
 mod node;
 mod purge;
@@ -37,6 +41,7 @@ pub use breaker::Circuit;
 pub use client::Redis;
 pub(super) use client::now_ms;
 pub use config::{RedisConfig, RedisTls};
+pub(super) use lock::Lock;
 pub use stats::RedisStats;
 pub use watch::Hearing;
 pub(super) use watch::{Change, Listener};

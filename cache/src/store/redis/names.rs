@@ -2,6 +2,7 @@
 //!
 //! ```text
 //!     shop:v:{/shoes/7}     the entry of key "/shoes/7"          a string
+//!     shop:l:{/shoes/7}     who makes that entry now             a string, for a second, see `lock`
 //!     shop:i                invalidations                        a channel, where the server has no tracking
 //!     shop:t:{sale}         the keys put with tag "sale"         a sorted set, by expiry
 //! ```
@@ -44,6 +45,11 @@ impl Names {
         let escaped =
             name.strip_prefix(self.namespace.as_bytes())?.strip_prefix(b":v:{")?.strip_suffix(b"}")?;
         unescape(escaped)
+    }
+
+    /// The lock of `key`.
+    pub(crate) fn lock(&self, key: &[u8]) -> Vec<u8> {
+        self.braced(b":l:{", key, true)
     }
 
     /// The keys put with `tag`.
@@ -127,6 +133,7 @@ mod tests {
     fn names_are_as_documented() {
         let names = Names::new("shop");
         assert_eq!(names.entry(b"/shoes/7"), b"shop:v:{/shoes/7}");
+        assert_eq!(names.lock(b"/shoes/7"), b"shop:l:{/shoes/7}");
         assert_eq!(names.tag("sale"), b"shop:t:{sale}");
         assert_eq!(names.channel(), b"shop:i");
         assert_eq!(names.entry(b"a}b^c{d"), b"shop:v:{a^)b^^c{d}");

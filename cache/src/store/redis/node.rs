@@ -33,6 +33,7 @@ use super::{
     breaker::{Breaker, Circuit},
     config::RedisConfig,
     keeper::{self, Finder},
+    lanes::Lanes,
     watch::Watch,
 };
 use crate::store::StoreError;
@@ -76,6 +77,10 @@ pub(super) struct Limits {
     pub(super) probe_first: Duration,
     pub(super) probe_longest: Duration,
     pub(super) in_flight: usize,
+    /// The most connections, and how many of them may stay without work, for how long.
+    pub(super) lanes: usize,
+    pub(super) lanes_idle: usize,
+    pub(super) idle_timeout: Duration,
 }
 
 /// The way to the server.
@@ -88,10 +93,12 @@ pub(super) enum Link {
     Down(Arc<str>),
 }
 
-/// An open connection, and its number among those of this server.
+/// An open connection with its lanes, and its number among those of this server.
 #[derive(Clone)]
 pub(super) struct Line {
+    /// The main connection, for pings.
     pub(super) connection: MultiplexedConnection,
+    pub(super) lanes: Arc<Lanes>,
     pub(super) id: u64,
     pub(super) since: Instant,
 }
@@ -117,6 +124,10 @@ impl Node {
             probe_first: config.probe_first,
             probe_longest: config.probe_longest,
             in_flight: config.max_in_flight,
+            // A near tier needs reads, writes and news in one order.
+            lanes: if watch.is_some() { 1 } else { config.max_active },
+            lanes_idle: config.max_idle,
+            idle_timeout: config.idle_timeout,
         };
         let state = State {
             server,
@@ -146,20 +157,25 @@ impl Node {
         let _permit = self.state.enter()?;
         let mut tries_left = if is_repeatable { 2 } else { 1 };
         loop {
-            let mut line = self.line(deadline).await?;
+            let line = self.line(deadline).await?;
             if Instant::now() >= deadline {
                 // The time went before this server was asked: not its fault.
                 return Err(self.state.timed_out());
             }
             tries_left -= 1;
-            match timeout_at(deadline, request.send(&mut line.connection)).await {
+            let mut riding = line.lanes.ride(&self.state);
+            match timeout_at(deadline, request.send(&mut riding.connection)).await {
                 Ok(Ok(value)) => {
                     self.state.answered(&line, &value);
                     return Ok(value);
                 }
-                Ok(Err(error)) if tries_left > 0 && error.is_connection_dropped() => self.state.lost(&line),
                 Ok(Err(error)) => {
-                    self.state.lost(&line);
+                    if line.lanes.was_main(&riding) {
+                        self.state.lost(&line);
+                    }
+                    if tries_left > 0 && error.is_connection_dropped() {
+                        continue;
+                    }
                     self.state.counts.disconnects.fetch_add(1, Relaxed);
                     let reason = error.to_string().into();
                     return Err(StoreError::Disconnected { server: self.state.server.clone(), reason });

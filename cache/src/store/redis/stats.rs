@@ -16,6 +16,8 @@ pub struct RedisStats {
     pub circuit: Circuit,
     /// Whether a connection is open. In a Cluster: to every server.
     pub is_connected: bool,
+    /// Connections open now.
+    pub connections: usize,
     /// Operations under way.
     pub in_flight: usize,
     /// Reads that found a value.

@@ -330,7 +330,7 @@ mod tests {
         let mut wheel = Wheel::new(0, 5 * TICK, 0);
         wheel.inserted(0, 500 * TICK, 0);
         wheel.used(0, 3 * TICK);
-        assert_eq!(drain(&mut wheel, 7 * TICK), []);
+        assert_eq!(drain(&mut wheel, 7 * TICK), [] as [u32; 0]);
         assert_eq!(drain(&mut wheel, 8 * TICK), [0]);
         wheel.inserted(0, 10 * TICK, 8 * TICK);
         wheel.used(0, 9 * TICK);

@@ -4,25 +4,34 @@
 
 use pyo3::prelude::*;
 
+mod balancers;
 mod cache;
 mod clock;
 mod held;
 mod key;
 mod memo;
+mod placement;
 
 #[pymodule(gil_used = false)]
 mod _evenly {
     use pyo3::prelude::*;
 
     #[pymodule_export]
+    use super::balancers::{Error, Lease, NobodyError, PoolBase};
+    #[pymodule_export]
     use super::cache::CacheBase;
     #[pymodule_export]
     use super::memo::Memo;
+    #[pymodule_export]
+    use super::placement::{Placement, jump_hash, key_hash};
 
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
         let policies: Vec<_> = ::cache::Policy::ALL.iter().map(|policy| policy.name()).collect();
         module.add("POLICIES", pyo3::types::PyTuple::new(module.py(), policies)?)?;
+        let algorithms: Vec<_> =
+            ::balancers::Algorithm::ALL.iter().map(|algorithm| algorithm.name()).collect();
+        module.add("ALGORITHMS", pyo3::types::PyTuple::new(module.py(), algorithms)?)?;
         module.add("VERSION", env!("CARGO_PKG_VERSION"))
     }
 }

@@ -1,5 +1,5 @@
 """Errors that are not one of Python's own."""
 
+from ._evenly import Error, NobodyError
 
-class Error(Exception):
-    """Whatever `evenly` raises that no error of Python's own says."""
+__all__ = ["Error", "NobodyError"]

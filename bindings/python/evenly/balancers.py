@@ -1,0 +1,370 @@
+"""Load balancing: a live pool with leases, and consistent placement that agrees with the servers' own.
+
+>>> from evenly.balancers import Pool, Ring
+>>> pool = Pool({"10.0.0.1:80": 2, "10.0.0.2:80": 1}, algorithm="round_robin")
+>>> [pool.pick().member for _ in range(3)]
+['10.0.0.1:80', '10.0.0.2:80', '10.0.0.1:80']
+>>> ring = Ring(["cache-1", "cache-2", "cache-3"])
+>>> ring["user 17"] == ring[b"user 17"]
+True
+
+Members are a list of objects or of `(object, weight)`, or a mapping `{object: weight}`. An object is known by its name:
+itself if it is a `str`, else `name(object)`. Placement depends on names and weights alone, not on order or process.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, Callable, NamedTuple
+
+from . import _evenly
+from ._errors import NobodyError
+from ._evenly import Lease, jump_hash, key_hash
+
+__all__ = [
+    "ALGORITHMS",
+    "BoundedRing",
+    "HashRing",
+    "Ketama",
+    "Lease",
+    "Maglev",
+    "MemberStats",
+    "NobodyError",
+    "Pool",
+    "Rendezvous",
+    "Ring",
+    "jump_hash",
+    "key_hash",
+]
+
+#: The names of all algorithms a `Pool` knows.
+ALGORITHMS: tuple[str, ...] = _evenly.ALGORITHMS
+
+
+class MemberStats(NamedTuple):
+    """One member of a pool, as it stands."""
+
+    member: Any
+    weight: int
+    is_up: bool
+    is_draining: bool
+    in_flight: int
+    picks: int
+    latency: float | None
+
+
+class Pool(_evenly.PoolBase):
+    """A set of members that may change while it is picked from: weights, load, health, draining, retries.
+
+    `pick()` gives a `Lease`: the member counts as busy until the lease ends. Use it as a context manager, so that the
+    outcome and the latency of the request are told too; `pick(avoid=[lease])` gives another member for a retry.
+    """
+
+    def __new__(
+        cls,
+        members: Any = (),
+        algorithm: str = "p2c",
+        *,
+        name: Callable[[Any], str] | None = None,
+        seed: int | None = None,
+        points: int = 160,
+        bound: float = 1.25,
+        first_turn: int = 0,
+        slots: int = 65537,
+        scheme: str = "nginx",
+        panic_threshold: int = 0,
+        slow_start: float = 0.0,
+    ) -> Pool:
+        options = _options(points, bound, first_turn, slots, scheme)
+        naming = name or _pool_name
+        listed = [(naming(member), weight, member) for member, weight in _listed(members)]
+        pool = super().__new__(cls, listed, algorithm, options, seed, panic_threshold, slow_start)
+        pool._name = naming
+        return pool
+
+    _name: Callable[[Any], str]
+
+    def add(self, member: Any, weight: int = 1) -> None:
+        """Adds a member; with requests still in flight from before, it comes back with its load."""
+        self._add(self._name(member), weight, member)
+
+    def remove(self, member: Any) -> None:
+        """Removes a member: no new picks. Leases under way go on."""
+        self._remove(self._name(member))
+
+    def set_weight(self, member: Any, weight: int) -> None:
+        """Gives a member another weight, 1 to 65,535."""
+        self._set_weight(self._name(member), weight)
+
+    def set_up(self, member: Any, is_up: bool) -> bool:
+        """Tells whether a member is up, as health checks see it; returns whether that is new."""
+        return bool(self._set_up(self._name(member), is_up))
+
+    def drain(self, member: Any) -> None:
+        """No new picks; `is_drained` tells when the last request has ended."""
+        self._set_draining(self._name(member), True)
+
+    def undrain(self, member: Any) -> None:
+        """Takes `drain` back."""
+        self._set_draining(self._name(member), False)
+
+    def is_drained(self, member: Any) -> bool:
+        """Whether the member takes no picks and has no request in flight."""
+        return bool(self._is_drained(self._name(member)))
+
+    def candidates(self, key: Any = None) -> list[Any]:
+        """Every member that may take this request once, the best first."""
+        return [self._member(id) for id in self._candidates(key)]
+
+    def stats(self) -> list[MemberStats]:
+        """Every member as it stands, in the order of names."""
+        return [MemberStats(self._member(row[0]), *row[1:]) for row in self._status()]
+
+    def __contains__(self, member: Any) -> bool:
+        return self._member(self._name(member)) is not None
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter([row.member for row in self.stats()])
+
+    def __repr__(self) -> str:
+        return f"Pool({ {row.member: row.weight for row in self.stats()}!r}, algorithm={self.algorithm!r})"
+
+
+class _Keyed(_evenly.Placement):
+    """What the mappings from keys to nodes share."""
+
+    _name: Callable[[Any], str]
+    _nodes: dict[str, tuple[Any, int]]
+
+    @classmethod
+    def _place(cls, algorithm: str, members: Any, name: Callable[[Any], str] | None, **options: Any) -> Any:
+        naming = name or _stable_name
+        nodes: dict[str, tuple[Any, int]] = {}
+        for member, weight in _listed(members):
+            if nodes.setdefault(naming(member), (member, weight))[0] is not member:
+                raise ValueError(f"member {naming(member)!r} is there twice")
+        placed = cls._bare(algorithm, options, _rows(nodes))
+        placed._name, placed._nodes = naming, nodes
+        return placed
+
+    @classmethod
+    def _bare(cls, algorithm: str, options: dict[str, Any], rows: list[tuple[str, int, Any]]) -> Any:
+        return _evenly.Placement.__new__(cls, algorithm, _options(**options), rows)
+
+    def add(self, member: Any, weight: int = 1) -> None:
+        """Adds a node, or gives it another weight: it takes over its share of keys, and no other key moves."""
+        self._change({**self._nodes, self._name(member): (member, weight)})
+
+    def remove(self, member: Any) -> None:
+        """Removes a node: its keys go to the others, and no other key moves."""
+        left = dict(self._nodes)
+        if left.pop(self._name(member), None) is None:
+            raise KeyError(member)
+        self._change(left)
+
+    def _change(self, nodes: dict[str, tuple[Any, int]]) -> None:
+        self._replace(_rows(nodes))
+        self._nodes = nodes
+
+    @property
+    def weights(self) -> dict[Any, int]:
+        """The nodes and their weights."""
+        return dict(self._nodes.values())
+
+    def __contains__(self, member: Any) -> bool:
+        return self._name(member) in self._nodes
+
+    def __iter__(self) -> Iterator[Any]:
+        return (member for member, _ in self._nodes.values())
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.weights!r})"
+
+
+class Ring(_Keyed):
+    """Consistent hashing: a key keeps its node while others come and go. `points` a unit of weight (evener with more)."""
+
+    def __new__(cls, members: Any = (), *, points: int = 160, name: Callable[[Any], str] | None = None) -> Ring:
+        return cls._place("ring", members, name, points=points)  # type: ignore[no-any-return]
+
+
+class BoundedRing(_Keyed):
+    """A ring whose `assign` gives no node more than `bound` times its fair share of the keys."""
+
+    def __new__(
+        cls, members: Any = (), *, points: int = 160, bound: float = 1.25, name: Callable[[Any], str] | None = None
+    ) -> BoundedRing:
+        return cls._place("bounded_ring", members, name, points=points, bound=bound)  # type: ignore[no-any-return]
+
+
+class Ketama(_Keyed):
+    """The ring of nginx (`hash … consistent`) or of libketama and memcached clients: the same node for every key."""
+
+    def __new__(
+        cls, members: Any = (), *, scheme: str = "nginx", name: Callable[[Any], str] | None = None
+    ) -> Ketama:
+        return cls._place("ketama", members, name, scheme=scheme)  # type: ignore[no-any-return]
+
+
+class Maglev(_Keyed):
+    """One table look-up a key and nearly equal shares; a few more keys move than on a ring."""
+
+    def __new__(cls, members: Any = (), *, slots: int = 65537, name: Callable[[Any], str] | None = None) -> Maglev:
+        return cls._place("maglev", members, name, slots=slots)  # type: ignore[no-any-return]
+
+
+class Rendezvous(_Keyed):
+    """The highest random weight wins: exact shares, no memory, O(n) a look-up; for up to some dozens of nodes."""
+
+    def __new__(cls, members: Any = (), *, name: Callable[[Any], str] | None = None) -> Rendezvous:
+        return cls._place("rendezvous", members, name)  # type: ignore[no-any-return]
+
+
+class HashRing:
+    """The common face of `uhashring.HashRing`: a change of import is enough.
+
+    With `hash_fn="ketama"` every key goes to the same node as there. Without it, placement is `Ring`'s: as even, but not
+    the same as there. `weight_fn` and `vnodes` other than the usual are refused rather than ignored.
+    """
+
+    def __init__(
+        self,
+        nodes: Any = (),
+        *,
+        hash_fn: str | None = None,
+        vnodes: int | None = None,
+        replicas: int | None = None,
+        weight_fn: None = None,
+    ) -> None:
+        usual = 40 if hash_fn == "ketama" else 160
+        for option, value, allowed in (("vnodes", vnodes, usual), ("replicas", replicas, 4)):
+            if value not in (None, allowed):
+                raise ValueError(f"{option} {value!r} (must be {allowed})")
+        if hash_fn not in (None, "ketama") or weight_fn is not None:
+            raise ValueError("hash_fn must be None or 'ketama', and weight_fn None: use Ring and its weights")
+        self._is_ketama = hash_fn == "ketama"
+        self.nodes: dict[str, dict[str, Any]] = {}
+        self._configure(nodes)
+
+    def _configure(self, nodes: Any) -> None:
+        listed = {nodes: 1} if isinstance(nodes, str) else nodes if isinstance(nodes, Mapping) else dict.fromkeys(nodes, 1)
+        for node, conf in listed.items():
+            if isinstance(conf, int):
+                conf = {"weight": conf}
+            known = {"hostname": node, "instance": None, "nodename": node, "port": None, "vnodes": None, "weight": 1}
+            self.nodes[node] = {**known, **{key: value for key, value in conf.items() if key in known}}
+        weights = {node: conf["weight"] for node, conf in self.nodes.items()}
+        self._ring = Ketama(weights, scheme="libketama") if self._is_ketama else Ring(weights)
+
+    conf = property(lambda self: self.nodes)
+
+    def add_node(self, nodename: str, conf: Any = 1) -> None:
+        """Adds a node."""
+        self._configure({nodename: conf})
+
+    __setitem__ = add_node
+
+    def remove_node(self, nodename: str) -> None:
+        """Removes a node."""
+        if nodename not in self.nodes:
+            raise KeyError(f"node {nodename!r} not found, available nodes: {list(self.nodes)}")
+        del self.nodes[nodename]
+        self._configure({})
+
+    __delitem__ = remove_node
+
+    def get_node(self, key: Any) -> str | None:
+        """The name of the key's node."""
+        node: str | None = self._ring.get_node(key if isinstance(key, str) else str(key))
+        return node
+
+    def get(self, key: Any) -> dict[str, Any] | None:
+        """The configuration of the key's node."""
+        node = self.get_node(key)
+        return None if node is None else self.nodes[node]
+
+    def _part(self, key: Any, part: str) -> Any:
+        conf = self.get(key)
+        return None if conf is None else conf[part]
+
+    def __getitem__(self, key: Any) -> Any:
+        return self._part(key, "instance")
+
+    get_node_instance = __getitem__
+
+    def get_node_hostname(self, key: Any) -> Any:
+        """The host name of the key's node."""
+        return self._part(key, "hostname")
+
+    def get_node_port(self, key: Any) -> Any:
+        """The port of the key's node."""
+        return self._part(key, "port")
+
+    def get_node_weight(self, key: Any) -> Any:
+        """The weight of the key's node."""
+        return self._part(key, "weight")
+
+    def get_nodes(self) -> Iterable[str]:
+        """The names of all nodes."""
+        return self.nodes.keys()
+
+    def get_instances(self) -> list[Any]:
+        """The instances of all nodes that have one."""
+        return [conf["instance"] for conf in self.nodes.values() if conf["instance"]]
+
+    def range(self, key: Any, size: int | None = None, unique: bool = True) -> Iterator[dict[str, Any]]:
+        """The configurations of the nodes for a key, the best first."""
+        if not unique:
+            raise ValueError("unique must be True: a node is told once")
+        names = self._ring.get_nodes(key if isinstance(key, str) else str(key), size or len(self.nodes))
+        return (self.nodes[name] for name in names)
+
+    def iterate_nodes(self, key: Any, distinct: bool = True) -> Iterator[str | None]:
+        """The names of the nodes for a key, the best first; None if there are none."""
+        if not self.nodes:
+            return iter([None])
+        return (conf["nodename"] for conf in self.range(key, unique=distinct))
+
+
+def _options(
+    points: int = 160, bound: float = 1.25, first_turn: int = 0, slots: int = 65537, scheme: str = "nginx"
+) -> dict[str, Any]:
+    return {"points": points, "bound": bound, "first_turn": first_turn, "slots": slots, "scheme": scheme}
+
+
+def _listed(members: Any) -> list[tuple[Any, int]]:
+    if isinstance(members, Mapping):
+        return list(members.items())
+    if isinstance(members, (str, bytes)):
+        raise TypeError(f"members {members!r} (must be a list or a mapping; for a single one, a list of it)")
+    pairs = []
+    for member in members:
+        weighted = isinstance(member, tuple) and len(member) == 2 and type(member[1]) is int
+        pairs.append(member if weighted else (member, 1))
+    return pairs
+
+
+def _rows(nodes: dict[str, tuple[Any, int]]) -> list[tuple[str, int, Any]]:
+    return [(name, weight, member) for name, (member, weight) in nodes.items()]
+
+
+def _stable_name(member: Any) -> str:
+    if isinstance(member, str):
+        return member
+    if isinstance(member, bytes):
+        return member.decode("utf-8", "surrogateescape")
+    kind = type(member)
+    if kind.__str__ is object.__str__ and kind.__repr__ is object.__repr__:
+        raise TypeError(f"{kind.__name__} has no name that is the same in every process: pass name=, or give it __str__")
+    if isinstance(member, tuple):
+        return ":".join(_stable_name(part) for part in member)
+    return str(member)
+
+
+
+
+def _pool_name(member: Any) -> str:
+    # A pool places by name only with keyed algorithms; for all others any name that stays the same will do.
+    if type(member).__repr__ is object.__repr__ and type(member).__str__ is object.__str__:
+        return f"{type(member).__qualname__} at {id(member):#x}"
+    return _stable_name(member)

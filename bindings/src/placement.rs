@@ -1,0 +1,217 @@
+//! `Placement`: keys to nodes by one of the crate's algorithms, as a mapping that is looked up and never picks by load.
+
+use balancers::{Algorithm, Balancer, Members, Query, Rng, hash_key};
+use parking_lot::RwLock;
+use pyo3::exceptions::{PyKeyError, PyTypeError};
+use pyo3::gc::{PyTraverseError, PyVisit};
+use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyInt, PyList, PyString};
+
+use crate::balancers::{PoolOptions, parse, refused};
+
+/// The Rust half of `Ring`, `Ketama`, `Maglev`, `Rendezvous` and `BoundedRing`.
+#[pyclass(module = "evenly._evenly", subclass, frozen, weakref)]
+pub(crate) struct Placement {
+    state: RwLock<State>,
+    algorithm: Algorithm,
+    options: balancers::Options,
+}
+
+struct State {
+    balancer: Box<dyn Balancer>,
+    /// In the order of the balancer's members.
+    nodes: Vec<Py<PyAny>>,
+}
+
+#[pymethods]
+impl Placement {
+    #[new]
+    fn new(algorithm: &str, options: PoolOptions, members: Vec<(String, u32, Py<PyAny>)>) -> PyResult<Self> {
+        let (algorithm, options) = (parse(algorithm)?, options.checked()?);
+        let state = State::build(algorithm, &options, members)?;
+        Ok(Self { state: RwLock::new(state), algorithm, options })
+    }
+
+    /// Places anew, over other members; lookups meanwhile see the old ones.
+    fn _replace(&self, py: Python<'_>, members: Vec<(String, u32, Py<PyAny>)>) -> PyResult<()> {
+        let fresh = py.detach(|| State::build(self.algorithm, &self.options, members))?;
+        let old = std::mem::replace(&mut *self.state.write(), fresh);
+        drop(old);
+        Ok(())
+    }
+
+    fn __getitem__(&self, key: &Bound<'_, PyAny>) -> PyResult<Py<PyAny>> {
+        self.owner(key)?.ok_or_else(|| PyKeyError::new_err("there are no members"))
+    }
+
+    /// The node a key belongs to; None while there are none.
+    fn get_node(&self, key: &Bound<'_, PyAny>) -> PyResult<Option<Py<PyAny>>> {
+        self.owner(key)
+    }
+
+    /// The first `n` different nodes for a key, the best first: its replicas.
+    fn get_nodes(&self, py: Python<'_>, key: &Bound<'_, PyAny>, n: usize) -> PyResult<Vec<Py<PyAny>>> {
+        let state = self.state.read();
+        with_key(key, |query| {
+            state
+                .first(query, n)
+                .into_iter()
+                .filter_map(|index| state.nodes.get(index))
+                .map(|node| node.clone_ref(py))
+                .collect()
+        })
+    }
+
+    /// The node of each key, computed with the interpreter released.
+    fn assign<'py>(&self, py: Python<'py>, keys: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyList>> {
+        let mut all = Keys::default();
+        for key in keys.try_iter()? {
+            all.push(&key?)?;
+        }
+        let state = self.state.read();
+        if state.nodes.is_empty() && !all.ends.is_empty() {
+            return Err(PyKeyError::new_err("there are no members"));
+        }
+        let owners = py.detach(|| {
+            if self.algorithm == Algorithm::BoundedRing { state.deal(&all) } else { state.owners(&all) }
+        });
+        PyList::new(py, owners.into_iter().map(|index| state.nodes[index].clone_ref(py)))
+    }
+
+    fn __len__(&self) -> usize {
+        self.state.read().nodes.len()
+    }
+
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        let Some(state) = self.state.try_read() else { return Ok(()) };
+        state.nodes.iter().try_for_each(|node| visit.call(node))
+    }
+
+    fn __clear__(&self) {
+        if let Ok(empty) = State::build(self.algorithm, &self.options, Vec::new()) {
+            let old = std::mem::replace(&mut *self.state.write(), empty);
+            drop(old);
+        }
+    }
+}
+
+impl Placement {
+    #[inline]
+    fn owner(&self, key: &Bound<'_, PyAny>) -> PyResult<Option<Py<PyAny>>> {
+        let state = self.state.read();
+        with_key(key, |query| {
+            let index = state.balancer.pick(&query, &mut Rng::new(0))?;
+            state.nodes.get(index).map(|node| node.clone_ref(key.py()))
+        })
+    }
+}
+
+impl State {
+    fn build(
+        algorithm: Algorithm,
+        options: &balancers::Options,
+        mut list: Vec<(String, u32, Py<PyAny>)>,
+    ) -> PyResult<Self> {
+        list.sort_by(|a, b| a.0.cmp(&b.0));
+        let members =
+            Members::new(list.iter().map(|(id, weight, _)| (id.as_str(), *weight))).map_err(refused)?;
+        let balancer = algorithm.build(members, options).map_err(refused)?;
+        Ok(Self { balancer, nodes: list.into_iter().map(|(_, _, node)| node).collect() })
+    }
+
+    fn first(&self, mut query: Query<'_>, n: usize) -> Vec<usize> {
+        if n > FEW {
+            let mut all = self.balancer.candidates(&query, &mut Rng::new(0));
+            all.truncate(n);
+            return all;
+        }
+        let mut chosen = Vec::with_capacity(n);
+        while chosen.len() < n {
+            let Some(index) = self.balancer.pick(&query, &mut Rng::new(0)) else { break };
+            let Some(member) = self.balancer.members().get(index) else { break };
+            query = query.avoiding(member.tag());
+            chosen.push(index);
+        }
+        chosen
+    }
+
+    fn owners(&self, keys: &Keys) -> Vec<usize> {
+        let mut rng = Rng::new(0);
+        keys.iter().filter_map(|key| self.balancer.pick(&Query::for_key(key), &mut rng)).collect()
+    }
+
+    /// As `owners`, but each key counts as load until all are dealt, so that no node gets more than its ceiling.
+    fn deal(&self, keys: &Keys) -> Vec<usize> {
+        let mut rng = Rng::new(0);
+        let dealt: Vec<usize> =
+            keys.iter().filter_map(|key| self.balancer.acquire(&Query::for_key(key), &mut rng)).collect();
+        for member in dealt.iter().filter_map(|index| self.balancer.members().get(*index)) {
+            member.end();
+        }
+        dealt
+    }
+}
+
+/// Up to so many replicas, asking again while avoiding those found is quicker than ranking all.
+const FEW: usize = 8;
+
+/// Many keys in one piece of memory.
+#[derive(Default)]
+struct Keys {
+    bytes: Vec<u8>,
+    ends: Vec<usize>,
+}
+
+impl Keys {
+    fn push(&mut self, key: &Bound<'_, PyAny>) -> PyResult<()> {
+        with_key_bytes(key, |bytes| self.bytes.extend_from_slice(bytes))?;
+        self.ends.push(self.bytes.len());
+        Ok(())
+    }
+
+    fn iter(&self) -> impl Iterator<Item = &[u8]> {
+        let mut start = 0;
+        self.ends.iter().map(move |end| {
+            let key = &self.bytes[start..*end];
+            start = *end;
+            key
+        })
+    }
+}
+
+/// Asks with the bytes of a key: a `str` as UTF-8, `bytes` as they are, an `int` in decimal digits.
+#[inline]
+pub(crate) fn with_key<R>(key: &Bound<'_, PyAny>, ask: impl FnOnce(Query<'_>) -> R) -> PyResult<R> {
+    with_key_bytes(key, |bytes| ask(Query::for_key(bytes)))
+}
+
+#[inline]
+fn with_key_bytes<R>(key: &Bound<'_, PyAny>, ask: impl FnOnce(&[u8]) -> R) -> PyResult<R> {
+    if let Ok(text) = key.cast::<PyString>() {
+        return Ok(ask(text.to_str()?.as_bytes()));
+    }
+    if let Ok(bytes) = key.cast::<PyBytes>() {
+        return Ok(ask(bytes.as_bytes()));
+    }
+    if key.is_instance_of::<PyInt>() {
+        return Ok(ask(key.str()?.to_str()?.as_bytes()));
+    }
+    Err(PyTypeError::new_err(format!("key {} (must be a str, bytes or an int)", key.repr()?)))
+}
+
+/// The 64-bit hash by which keys are placed: the same in every process and language.
+#[pyfunction]
+pub(crate) fn key_hash(key: &Bound<'_, PyAny>) -> PyResult<u64> {
+    with_key_bytes(key, hash_key)
+}
+
+/// The bucket of a 64-bit key among `buckets` (Lamping and Veach, 2014).
+#[pyfunction]
+pub(crate) fn jump_hash(key: &Bound<'_, PyAny>, buckets: u32) -> PyResult<u32> {
+    if buckets == 0 {
+        return Err(pyo3::exceptions::PyValueError::new_err("0 buckets (must be at least 1)"));
+    }
+    let number =
+        if key.is_instance_of::<PyInt>() { key.extract::<u64>()? } else { with_key_bytes(key, hash_key)? };
+    Ok(balancers::algorithms::jump_hash(number, buckets))
+}

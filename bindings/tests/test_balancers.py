@@ -1,0 +1,261 @@
+"""Pools, leases and placement, as a user sees them; the algorithms themselves are tested in the crate."""
+
+from __future__ import annotations
+
+import gc
+import json
+import pathlib
+import sys
+import threading
+import weakref
+from collections import Counter
+from typing import Any
+
+import pytest
+
+import evenly
+from evenly.balancers import (
+    ALGORITHMS,
+    BoundedRing,
+    HashRing,
+    Ketama,
+    Maglev,
+    NobodyError,
+    Pool,
+    Rendezvous,
+    Ring,
+    jump_hash,
+    key_hash,
+)
+
+GOLDEN = pathlib.Path(__file__).parent / "golden"
+MAPPINGS = [Ring, Ketama, Maglev, Rendezvous, BoundedRing]
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+def test_a_lease_counts_until_it_ends(algorithm: str) -> None:
+    pool = Pool({"a": 1, "b": 2}, algorithm)
+    lease = pool.pick("key")
+    assert sum(row.in_flight for row in pool.stats()) == 1 and lease.member in ("a", "b") and lease.id == lease.member
+    lease.finish(ok=True, latency=0.01)
+    lease.finish()
+    assert lease.is_finished and sum(row.in_flight for row in pool.stats()) == 0
+    with pool.pick("key") as lease:
+        assert [row.in_flight for row in pool.stats() if row.member == lease.member] == [1]
+    dropped = pool.pick()
+    del dropped
+    assert sum(row.in_flight for row in pool.stats()) == 0
+    assert sum(row.picks for row in pool.stats()) == 3
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+def test_retries_go_elsewhere_until_nobody_is_left(algorithm: str) -> None:
+    pool = Pool(["a", "b", "c"], algorithm)
+    tried = [pool.pick("key")]
+    tried.append(pool.pick("key", avoid=tried))
+    tried[0].finish(ok=False)
+    tried.append(pool.pick("key", tried))
+    assert {lease.member for lease in tried} == {"a", "b", "c"}
+    with pytest.raises(NobodyError):
+        pool.pick("key", avoid=tried)
+    assert issubclass(NobodyError, evenly.Error)
+
+
+def test_members_come_and_go_and_fail() -> None:
+    pool = Pool(["a"], "least_load")
+    pool.add("b", 3)
+    assert len(pool) == 2 and "b" in pool and list(pool) == ["a", "b"]
+    pool.set_weight("b", 1)
+    assert pool.set_up("a", False) and not pool.set_up("a", False)
+    assert {pool.pick().member for _ in range(5)} == {"b"}
+    held = pool.pick()
+    pool.drain("b")
+    assert not pool.is_drained("b")
+    with pytest.raises(NobodyError, match="down"):
+        pool.pick()
+    held.finish()
+    assert pool.is_drained("b")
+    pool.undrain("b")
+    pool.remove("a")
+    assert pool.candidates() == ["b"] and repr(pool) == "Pool({'b': 1}, algorithm='least_load')"
+    assert "b" in pool.explain()
+    with pytest.raises(KeyError, match="no member has the id \"a\""):
+        pool.remove("a")
+
+
+def test_smooth_round_robin_and_seeds() -> None:
+    pool = Pool([("a", 5), ("b", 1), ("c", 1)], "round_robin")
+    assert "".join(pool.pick().member for _ in range(7)) == "aabacaa"
+    picks = [[Pool(["a", "b", "c"], algorithm, seed=7).pick().member for _ in range(20)] for algorithm in ("random", "p2c")]
+    assert picks == [[Pool(["a", "b", "c"], algorithm, seed=7).pick().member for _ in range(20)] for algorithm in ("random", "p2c")]
+
+
+def test_any_object_may_be_a_member() -> None:
+    class Client:
+        pass
+
+    clients = [Client(), Client()]
+    pool = Pool(clients)
+    assert pool.pick().member in clients and clients[0] in pool
+    pool.remove(clients[0])
+    assert pool.pick().member is clients[1]
+    with pytest.raises(TypeError, match="no name that is the same in every process"):
+        Ring(clients)
+    ring = Ring({clients[0]: 1}, name=lambda client: "one")
+    assert ring["x"] is clients[0]
+    assert Ring({("10.0.0.1", 80): 1})["x"] == ("10.0.0.1", 80)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: Pool(["a", "a"]), 'member "a" is there twice'),
+        (lambda: Pool([("a", 0)]), r'weight 0 for member "a" \(must be 1 to 65535\)'),
+        (lambda: Pool(["a"], "p3c"), 'unknown algorithm "p3c"; did you mean "p2c"'),
+        (lambda: Pool([""]), "an id of 0 bytes"),
+        (lambda: Pool(["a"], slow_start=-1), "slow_start -1"),
+        (lambda: Pool(["a"], bound=float("nan")), "bound NaN"),
+        (lambda: Ring(["a"], points=0), "ring_points is 0"),
+        (lambda: Maglev(["a"], slots=6), "maglev_slots"),
+        (lambda: Ketama(["a"], scheme="mine"), "unknown ketama scheme"),
+        (lambda: BoundedRing(["a"], bound=0.5), "bound_percent is 50"),
+        (lambda: jump_hash(1, 0), "0 buckets"),
+        (lambda: HashRing(["a"], vnodes=3), "vnodes 3"),
+        (lambda: Pool(["a"]).pick().finish(latency=-1), "latency -1"),
+    ],
+)
+def test_refusals_tell_the_value_and_the_limit(make: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        make()
+
+
+def test_wrong_types_are_type_errors() -> None:
+    for attempt in (
+        lambda: Ring(["a"])[3.5],
+        lambda: Ring("abc"),
+        lambda: Pool(["a"]).pick(avoid=["a"]),
+        lambda: Pool(["a"]).pick(avoid=3),
+        lambda: Pool([("a", 2**40)]),
+        lambda: jump_hash(-1, 5),
+        lambda: Ring(["a"])["\ud800"],
+    ):
+        with pytest.raises((TypeError, OverflowError, UnicodeEncodeError)):
+            attempt()
+
+
+@pytest.mark.parametrize("kind", MAPPINGS)
+def test_keys_keep_their_nodes(kind: Any) -> None:
+    nodes = [f"node-{n}" for n in range(10)]
+    keys = [f"key-{n}" for n in range(2000)]
+    before = kind(nodes)
+    owners = {key: before[key] for key in keys}
+    assert owners == {key: kind(nodes[::-1])[key] for key in keys}, "whatever the order"
+    assert kind is BoundedRing or before.assign(keys) == list(owners.values())
+    assert all(before.get_node(key.encode()) == owners[key] for key in keys[:50])
+    assert set(Counter(owners.values())) == set(nodes)
+    before.remove("node-3")
+    moved = sum(before[key] != owner for key, owner in owners.items() if owner != "node-3")
+    assert moved <= (200 if kind is Maglev else 0)
+    before.add("node-3")
+    assert {key: before[key] for key in keys} == owners
+    assert len(before) == 10 and "node-3" in before and before.weights["node-3"] == 1
+
+
+@pytest.mark.parametrize("kind", MAPPINGS)
+def test_replicas_are_different_nodes_the_owner_first(kind: Any) -> None:
+    ring = kind([f"node-{n}" for n in range(12)])
+    for n in (0, 1, 3, 8, 9, 12, 20):
+        replicas = ring.get_nodes("key", n)
+        assert len(replicas) == len(set(replicas)) == min(n, 12)
+    assert ring.get_nodes("key", 1) == [ring["key"]]
+    assert ring.get_nodes("key", 12)[:8] == ring.get_nodes("key", 8)
+    empty = kind([])
+    assert empty.get_node("key") is None and empty.get_nodes("key", 2) == [] and empty.assign([]) == []
+    for attempt in (lambda: empty["key"], lambda: empty.assign(["key"])):
+        with pytest.raises(KeyError, match="no members"):
+            attempt()
+
+
+def test_bounded_assignment_overfills_nobody() -> None:
+    ring = BoundedRing({"a": 1, "b": 1, "c": 2}, bound=1.1)
+    counts = Counter(ring.assign(["hot"] * 1000))
+    assert counts["c"] <= 551 and max(counts["a"], counts["b"]) <= 276
+    assert ring.assign(["hot"] * 1000) == ring.assign(["hot"] * 1000)
+
+
+def test_hashes_are_frozen() -> None:
+    # From the crate's own golden vectors: jump_hash as Google's, key_hash as xxh3-64.
+    assert jump_hash(1, 1000) == 549
+    assert jump_hash("shard me", 10) == jump_hash(key_hash("shard me"), 10)
+    assert key_hash("17") == key_hash(b"17") == key_hash(17)
+
+
+def test_uhashring_places_alike_in_ketama_mode() -> None:
+    # Printed by uhashring 2.5; the file names its source.
+    for case in json.loads((GOLDEN / "uhashring_ketama.json").read_text())["cases"]:
+        ring = HashRing(case["nodes"], hash_fn="ketama")
+        assert [ring.get_node(key) for key in case["keys"]] == case["picks"]
+
+
+def test_uhashring_habits() -> None:
+    ring = HashRing({"a": {"instance": "A", "weight": 2, "port": 7}, "b": {"hostname": "host-b"}})
+    assert ring["key"] in ("A", None) and ring.get_node_weight("key") in (1, 2)
+    ring.add_node("c", {"instance": "C"})
+    assert set(ring.get_nodes()) == {"a", "b", "c"} == set(ring.iterate_nodes("key")) and len(list(ring.range("key", 2))) == 2
+    ring.remove_node("a")
+    del ring["b"]
+    assert (ring.get_node(5), ring[5], ring.get_instances()) == ("c", "C", ["C"])
+    del ring["c"]
+    assert ring.get_node("key") is None and ring["key"] is None and list(ring.iterate_nodes("key")) == [None]
+    with pytest.raises(KeyError, match="not found"):
+        ring.remove_node("c")
+    assert HashRing("solo").get_node("x") == "solo"
+
+
+def test_leases_and_members_are_collected_and_not_too_early() -> None:
+    class Member:
+        def __str__(self) -> str:
+            return "member"
+
+    member: Any = Member()
+    member.pool = Pool([member])
+    member.ring = Ring([member])
+    member.lease = member.pool.pick()
+    gone = weakref.ref(member)
+    lease = member.lease
+    del member
+    gc.collect()
+    assert lease.member.pool.pick().member is lease.member, "a lease holds its member, whole"
+    del lease
+    gc.collect()
+    assert gone() is None
+    member = Member()
+    pool = Pool([member])
+    references = sys.getrefcount(member)
+    for _ in range(100_000):
+        pool.pick()
+    assert sys.getrefcount(member) == references
+
+
+def test_eight_threads_pick_while_members_change() -> None:
+    pool, stop, failures = Pool(["a", "b", "c"]), threading.Event(), []
+
+    def picks() -> None:
+        while not stop.is_set():
+            try:
+                with pool.pick():
+                    pass
+            except BaseException as failure:  # noqa: BLE001 - a thread's failure must reach the test
+                failures.append(failure)
+
+    threads = [threading.Thread(target=picks) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for n in range(300):
+        pool.add(f"extra-{n}")
+        pool.set_up("a", n % 2 == 0)
+        pool.remove(f"extra-{n}")
+    stop.set()
+    for thread in threads:
+        thread.join()
+    assert not failures and sum(row.in_flight for row in pool.stats()) == 0

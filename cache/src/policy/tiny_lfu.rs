@@ -31,8 +31,8 @@ impl TinyLfu {
         if self.climber.accesses >= self.segments.sample().max(SAMPLE_MIN) {
             let share = self.segments.share();
             let step = self.climber.step(share as f64);
-            // The main part is never nothing.
-            let window = (self.segments.window() as f64 + step).clamp(1.0, share as f64 * 0.99);
+            // The main part is never nothing, unless there is room for one part alone.
+            let window = (self.segments.window() as f64 + step).clamp(1.0, (share as f64 * 0.99).max(1.0));
             self.segments.set_window(window as u64);
         }
     }

@@ -105,11 +105,11 @@ where
         (fill, reader)
     }
 
-    /// One more reader, from the first byte; none when it is too late.
+    /// One more reader, from the first byte; none when it is too late. A complete body can be read until the store
+    /// has it and the flight is over.
     pub(super) fn join(self: &Arc<Self>) -> Option<Reader<B>> {
         let mut state = self.state.lock();
-        let is_alive = state.is_keeping && !matches!(state.end, Some(Err(_)));
-        if !is_alive || state.readers.iter().all(Option::is_none) {
+        if !state.is_keeping || matches!(state.end, Some(Err(_))) {
             return None;
         }
         state.readers.push(Some(0));

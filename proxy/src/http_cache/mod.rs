@@ -28,6 +28,7 @@ mod control;
 mod counts;
 mod entry;
 mod exchange;
+mod fence;
 mod fill;
 mod flight;
 mod freshness;

@@ -8,17 +8,12 @@
 //! and the number of variants. In a shared store they are one value in the format of [`codec`](super::codec); any
 //! trouble with the store is a miss.
 //!
-//! A fill that was under way when its key was invalidated, or when a purge that means it came, is not stored:
-//!
-//! ```text
-//!     fence(key) = 7 ── fetch ──────────────────────► put(.., 7)  refused: the fence is 8
-//!                         PUT /key ─► invalidate ─► 8
-//! ```
-//!
-//! Fences are counters shared by keys of equal hash, so a refusal may be for a neighbour's sake; that costs one fetch.
+//! A fill that was under way when its key was invalidated, or when a purge that means it came, is not stored: see
+//! [`Fences`] and [`Purges`].
 
 use super::codec::{decode, encode};
 use super::entry::Extent;
+use super::fence::{Fence, Fences};
 use super::key::Key;
 use super::moment::Moment;
 use super::purge::{Purge, Purges, tags};
@@ -27,8 +22,6 @@ use super::storable::Refusal;
 use super::stored::Stored;
 use cache::Cache;
 use cache::store::{Keep, Store};
-use parking_lot::Mutex;
-use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -48,9 +41,8 @@ enum Kind {
 /// Stored responses by key.
 pub(super) struct Shelf {
     storage: Storage,
-    fences: Box<[Mutex<u64>]>,
+    fences: Fences,
     purges: Purges,
-    hasher: RandomState,
     settings: Settings,
 }
 
@@ -79,8 +71,7 @@ impl Storage {
 impl Shelf {
     /// An empty shelf, or one over what a store holds.
     pub(super) fn new(storage: Storage, settings: Settings) -> Self {
-        let fences = (0..FENCES).map(|_| Mutex::new(0)).collect();
-        Self { storage, fences, purges: Purges::default(), hasher: RandomState::new(), settings }
+        Self { storage, fences: Fences::new(), purges: Purges::default(), settings }
     }
 
     /// What is stored under a key, newest first.
@@ -92,8 +83,8 @@ impl Shelf {
     }
 
     /// The fence to show when what is being fetched now is put.
-    pub(super) fn fence(&self, key: &Key) -> u64 {
-        *self.slot(key).lock()
+    pub(super) fn fence(&self) -> Fence {
+        self.fences.now()
     }
 
     /// Stores a response among the variants of its key, in place of the one with equal selecting fields.
@@ -105,7 +96,7 @@ impl Shelf {
         &self,
         key: &Key,
         stored: Stored,
-        fence: u64,
+        fence: Fence,
         now: Moment,
     ) -> Result<(), Refusal> {
         if stored.body.length() > self.settings.max_object_bytes {
@@ -114,8 +105,8 @@ impl Shelf {
         match &self.storage.0 {
             Kind::Memory(cache) => {
                 let _purges_wait = self.purges.hold();
-                let current = self.slot(key).lock();
-                if *current != fence || self.purges.mean(key, &stored.entry) {
+                let slot = self.fences.lock(key);
+                if slot.is_raised(fence) || self.purges.mean(key, &stored.entry) {
                     return Err(Refusal::Invalidated);
                 }
                 let variants = self.with(&cache.peek(key).unwrap_or_default(), stored);
@@ -137,7 +128,7 @@ impl Shelf {
         };
         match &self.storage.0 {
             Kind::Memory(cache) => {
-                let _fence = self.slot(key).lock();
+                let _slot = self.fences.lock(key);
                 let left = keep(cache.peek(key).unwrap_or_default());
                 if left.is_empty() {
                     cache.remove(key);
@@ -159,18 +150,14 @@ impl Shelf {
 
     /// Forgets a key, and whatever is being fetched for it.
     pub(super) async fn invalidate(&self, key: &Key) -> bool {
-        let raise = || {
-            let mut fence = self.slot(key).lock();
-            *fence = fence.wrapping_add(1);
-            fence
-        };
         match &self.storage.0 {
             Kind::Memory(cache) => {
-                let _fence = raise();
+                let mut slot = self.fences.lock(key);
+                slot.raise();
                 cache.remove(key).is_some()
             }
             Kind::Shared(store) => {
-                drop(raise());
+                self.fences.lock(key).raise();
                 store.delete(key.as_str().as_bytes()).await.unwrap_or(false)
             }
         }
@@ -205,12 +192,6 @@ impl Shelf {
         }
     }
 
-    fn slot(&self, key: &Key) -> &Mutex<u64> {
-        let hash = self.hasher.hash_one(key);
-        // The remainder is below the length of the table, a usize.
-        &self.fences[usize::try_from(hash % self.fences.len() as u64).unwrap_or(0)]
-    }
-
     /// The variants with a new one in front.
     fn with(&self, variants: &[Arc<Stored>], stored: Stored) -> Variants {
         let same = variants.iter().find(|variant| variant.entry.selecting == stored.entry.selecting);
@@ -243,11 +224,11 @@ impl Shelf {
         store: &dyn Store,
         key: &Key,
         stored: Stored,
-        fence: u64,
+        fence: Fence,
         now: Moment,
     ) -> Result<(), Refusal> {
         let old = self.read(store, key).await;
-        let is_stale = || self.fence(key) != fence || self.purges.mean(key, &stored.entry);
+        let is_stale = || self.fences.lock(key).is_raised(fence) || self.purges.mean(key, &stored.entry);
         if is_stale() {
             return Err(Refusal::Invalidated);
         }
@@ -288,6 +269,5 @@ impl Shelf {
 
 /// Variants kept for a key; the oldest goes first.
 pub(super) const VARIANTS_MAX: usize = 32;
-const FENCES: usize = 4096;
 /// How long a stale response with a validator stays in a shared store.
 const VALIDATED_FOR: Duration = Duration::from_secs(24 * 60 * 60);

@@ -18,6 +18,7 @@ use super::cache_status::{CacheStatus, Forward};
 use super::control::RequestControl;
 use super::entry::{Entry, Extent};
 use super::exchange::Exchange;
+use super::fence::Fence;
 use super::fill::{Ending, Fill};
 use super::flight::{Landing, Lead};
 use super::handle::{Ask, Failed, HttpCache, status_of, ttl};
@@ -153,7 +154,7 @@ struct Arrived {
     headers: HeaderMap,
     sent: Moment,
     received: Moment,
-    fence: u64,
+    fence: Fence,
 }
 
 impl<B> HttpCache<B>
@@ -175,7 +176,7 @@ where
         self.counts.missed();
         let mut question = trip.question(self.settings.profile);
         loop {
-            let (sent, fence) = (self.now(), self.shelf.fence(&trip.key));
+            let (sent, fence) = (self.now(), self.shelf.fence());
             let response = match fetch(trip.fields(question)).await {
                 Ok(response) => response,
                 Err(error) => {
@@ -385,7 +386,7 @@ where
         self: Arc<Self>,
         key: Key,
         entry: &Arc<Entry>,
-        fence: u64,
+        fence: Fence,
         ending: Ending,
         lead: Option<Arc<Lead<B>>>,
     ) {
@@ -449,7 +450,7 @@ where
         let names_itself = response.headers().contains_key(CONTENT_LOCATION) && named.as_ref() == Some(&key);
         let trip = Trip::new(&key, ask, RequestControl::default(), None, Forward::Method);
         let (parts, body) = response.into_parts();
-        let fence = self.shelf.fence(&key);
+        let fence = self.shelf.fence();
         let head =
             Arrived { status: parts.status, headers: parts.headers, sent, received: self.now(), fence };
         let entry = Entry::new(&trip.exchange(&head), &self.settings).ok();

@@ -26,7 +26,7 @@ const suite = path.join(work, 'node_modules', 'http-cache-tests')
 const ROWS = {
   memory: {},
   safe: { profile: 'safe' },
-  tinylfu: { policy: 'TinyLfu' },
+  tinylfu: { policy: 'tiny_lfu' },
   redis: { store: 'redis' },
   tiered: { store: 'tiered' },
   http2: { http2: true },
@@ -96,8 +96,9 @@ stale_if_error = 3600
 [mem]
 capacity = 10000
 ${row.policy ? `cache_replacement_policy = "${row.policy}"\n` : ''}${redisPort ? `[redis]\nredis_host = "127.0.0.1:${redisPort}"\n` : ''}`)
-  const child = start(binary, ['run', '--config', file], { stdio: ['ignore', 'ignore', 'ignore'] })
-  await listening(port, 'evenly')
+  const log = `${file}.log`
+  const child = start(binary, ['run', '--config', file], { stdio: ['ignore', 'ignore', fs.openSync(log, 'w')] })
+  await listening(port, 'evenly').catch(error => { throw new Error(`${error.message}\n${fs.readFileSync(log, 'utf8').slice(-2000)}`) })
   return { port, file, child }
 }
 

@@ -52,8 +52,6 @@ mod error;
 mod hash;
 mod live;
 mod members;
-#[cfg(feature = "serde")]
-mod names;
 #[cfg(feature = "std")]
 mod pool;
 mod query;
@@ -61,8 +59,6 @@ mod rng;
 mod shared;
 mod sync;
 mod tournament;
-#[cfg(feature = "tower")]
-pub mod tower;
 
 pub use algorithm::{Algorithm, KeyUse, Options, UnknownAlgorithm};
 pub use balancer::Balancer;

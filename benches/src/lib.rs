@@ -2,4 +2,3 @@
 
 #[cfg(feature = "balancing-rivals")]
 pub mod balancing;
-pub mod simulation;

@@ -15,7 +15,6 @@
 mod bounded_ring;
 mod circle;
 mod cost;
-mod fair_turns;
 mod jump;
 mod ketama;
 mod least_load;

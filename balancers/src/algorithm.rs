@@ -36,7 +36,7 @@ pub enum Algorithm {
     RoundRobin,
     /// [`P2c`]: the less loaded of two drawn by lot.
     P2c,
-    /// [`P2c`] by [`Cost::Latency`]: of two drawn by lot, the one that will likely answer first.
+    /// [`P2c`] by [`Cost::PeakLatency`]: of two drawn by lot, the one that will likely answer first.
     PeakEwma,
     /// [`LeastLoad`]: the least loaded of all.
     LeastLoad,
@@ -70,6 +70,11 @@ pub enum KeyUse {
 
 /// What can be tuned. The defaults are what the documentation of each algorithm describes.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(default, deny_unknown_fields)
+)]
 #[non_exhaustive]
 pub struct Options {
     /// Points on the ring for each unit of weight (default 160). More points: evener shares, more memory.
@@ -190,7 +195,7 @@ impl Algorithm {
             Self::Random => Box::new(Random::new(members)),
             Self::RoundRobin => Box::new(RoundRobin::new(members, options.first_turn)),
             Self::P2c => Box::new(P2c::new(members, Cost::InFlight)),
-            Self::PeakEwma => Box::new(P2c::new(members, Cost::Latency)),
+            Self::PeakEwma => Box::new(P2c::new(members, Cost::PeakLatency)),
             Self::LeastLoad => Box::new(LeastLoad::new(members, Cost::InFlight)),
             Self::LeastLatency => Box::new(LeastLoad::new(members, Cost::Latency)),
             Self::Ketama => Box::new(Ketama::new(members, options.ketama)?),

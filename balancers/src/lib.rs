@@ -52,6 +52,8 @@ mod error;
 mod hash;
 mod live;
 mod members;
+#[cfg(feature = "serde")]
+mod names;
 #[cfg(feature = "std")]
 mod pool;
 mod query;
@@ -59,6 +61,8 @@ mod rng;
 mod shared;
 mod sync;
 mod tournament;
+#[cfg(feature = "tower")]
+pub mod tower;
 
 pub use algorithm::{Algorithm, KeyUse, Options, UnknownAlgorithm};
 pub use balancer::Balancer;

@@ -38,6 +38,7 @@ pub(crate) struct Live {
     weight: AtomicU32,
     latency_ns: AtomicU64,
     seen_at: AtomicU64,
+    samples: AtomicU32,
     shared: Arc<Shared>,
     leaf: Option<Leaf>,
     number: u64,
@@ -61,6 +62,7 @@ impl Live {
             weight: AtomicU32::new(weight),
             latency_ns: AtomicU64::new(0),
             seen_at: AtomicU64::new(0),
+            samples: AtomicU32::new(0),
             shared: Arc::clone(shared),
             leaf,
             number: shared.next_number(),
@@ -172,7 +174,17 @@ impl Live {
         let floor = if outcome.ok { 1 } else { self.shared.failure() };
         let sample = nanos(outcome.latency).clamp(floor, LATENCY_MAX);
         let memory = self.shared.memory();
-        let mean = |mean: u64| Some(if sample >= mean { sample } else { blend(mean, sample, since, memory) });
+        // A failure always counts in full: a member that fails fast must not be asked until the mean has crept up.
+        let is_peak = !outcome.ok || self.shared.counts_peaks();
+        // The first samples count alike, as in a plain mean: else the first of all would decide for a long time.
+        let known = u64::from(self.samples.fetch_add(1, Ordering::Relaxed).max(1));
+        let weight = since.max(memory / known);
+        let mean = |mean: u64| {
+            let jumps = mean == 0 || (is_peak && sample > mean);
+            // What has faded for those who looked has faded.
+            let mean = if since > memory { fade(mean, since, memory) } else { mean };
+            Some(if jumps { sample } else { blend(mean, sample, weight, memory) })
+        };
         let _ = self.latency_ns.fetch_update(Ordering::Relaxed, Ordering::Relaxed, mean);
     }
 

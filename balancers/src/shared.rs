@@ -15,6 +15,7 @@ pub(crate) struct Shared {
     failure: u64,
     keeps_ledger: AtomicBool,
     wants_leaves: AtomicBool,
+    counts_peaks: AtomicBool,
     ill: AtomicU64,
     panic: AtomicBool,
     open_weight: AtomicU64,
@@ -45,6 +46,7 @@ impl Shared {
             failure: nanos(pace.failure).max(1),
             keeps_ledger: AtomicBool::new(false),
             wants_leaves: AtomicBool::new(false),
+            counts_peaks: AtomicBool::new(false),
             ill: AtomicU64::new(0),
             panic: AtomicBool::new(false),
             open_weight: AtomicU64::new(0),
@@ -159,6 +161,15 @@ impl Shared {
 
     pub(crate) fn one_opened(&self) {
         self.ill.fetch_sub(1, Ordering::SeqCst);
+    }
+
+    /// From now on a latency above the mean becomes the mean.
+    pub(crate) fn count_peaks(&self) {
+        self.counts_peaks.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) fn counts_peaks(&self) -> bool {
+        self.counts_peaks.load(Ordering::Relaxed)
     }
 
     /// The weight of all members that are open.

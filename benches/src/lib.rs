@@ -2,3 +2,4 @@
 
 #[cfg(feature = "balancing-rivals")]
 pub mod balancing;
+pub mod simulation;

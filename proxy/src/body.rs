@@ -9,10 +9,10 @@ use std::{
 
 use bytes::Bytes;
 use http_body::{Body as HttpBody, Frame, SizeHint};
-use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{BodyExt, Collected, combinators::UnsyncBoxBody};
 use hyper::body::Incoming;
 
-use crate::upstream::ResponseBody;
+use crate::{client_body::ClientBody, rewrite, upstream::ResponseBody};
 
 /// A body from one of the places bodies come from.
 #[derive(Debug, Default)]
@@ -23,7 +23,7 @@ pub enum Body {
     /// All bytes at hand, handed out once.
     Full(Bytes),
     /// Arriving from a client.
-    Client(Incoming),
+    Client(ClientBody),
     /// Arriving from a member.
     Member(Member),
     /// Anything else.
@@ -35,6 +35,21 @@ pub enum Body {
 pub struct Member(pub(crate) ResponseBody);
 
 impl Body {
+    /// A client's body, of at most `len_max` bytes, that has to keep coming.
+    #[must_use]
+    pub fn client(incoming: Incoming, len_max: u64, silence_max: Duration) -> Self {
+        Body::Client(ClientBody::new(incoming, len_max, silence_max))
+    }
+
+    /// All of it, for a body that has to be looked at as a whole.
+    pub(crate) async fn gather(self, len_max: usize) -> Result<Bytes, rewrite::BodyError> {
+        let gathered = http_body_util::Limited::new(self, len_max).collect().await;
+        gathered.map(Collected::to_bytes).map_err(|error| match error.downcast::<BodyError>() {
+            Ok(error) => rewrite::BodyError::Broken(error.to_string()),
+            Err(_) => rewrite::BodyError::TooLarge { max: len_max },
+        })
+    }
+
     /// Any other body.
     pub fn boxed<B>(body: B) -> Self
     where
@@ -82,9 +97,7 @@ impl HttpBody for Body {
                 Body::Full(bytes) => Poll::Ready(Some(Ok(Frame::data(bytes)))),
                 _ => Poll::Ready(None),
             },
-            Body::Client(body) => {
-                Pin::new(body).poll_frame(cx).map(|frame| frame.map(|frame| frame.map_err(BodyError::Client)))
-            }
+            Body::Client(body) => body.poll_frame(cx),
             Body::Member(body) => Pin::new(&mut body.0).poll_frame(cx),
             Body::Boxed(body) => Pin::new(body).poll_frame(cx),
         }
@@ -94,7 +107,7 @@ impl HttpBody for Body {
         match self {
             Body::Empty => true,
             Body::Full(_) => false,
-            Body::Client(body) => body.is_end_stream(),
+            Body::Client(body) => body.incoming.is_end_stream(),
             Body::Member(body) => body.0.is_end_stream(),
             Body::Boxed(body) => body.is_end_stream(),
         }
@@ -104,7 +117,7 @@ impl HttpBody for Body {
         match self {
             Body::Empty => SizeHint::with_exact(0),
             Body::Full(bytes) => SizeHint::with_exact(bytes.len() as u64),
-            Body::Client(body) => body.size_hint(),
+            Body::Client(body) => body.incoming.size_hint(),
             Body::Member(body) => body.0.size_hint(),
             Body::Boxed(body) => body.size_hint(),
         }
@@ -117,6 +130,13 @@ impl HttpBody for Body {
 pub enum BodyError {
     /// The client went away, or sent what is not HTTP.
     Client(hyper::Error),
+    /// More bytes came than are allowed.
+    TooLarge {
+        /// The limit.
+        max: u64,
+    },
+    /// The client sent nothing for so long, or so little that it makes no difference.
+    ClientSilent(Duration),
     /// More or fewer bytes came than were announced.
     LengthBroken,
     /// The member sent what is not HTTP, or stopped in the middle.
@@ -137,6 +157,10 @@ impl fmt::Display for BodyError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             BodyError::Client(error) => write!(f, "request body: {error}"),
+            BodyError::TooLarge { max } => write!(f, "request body: more than {max} bytes"),
+            BodyError::ClientSilent(time) => {
+                write!(f, "request body: nothing, or too little, came for {} ms", time.as_millis())
+            }
             BodyError::LengthBroken => f.write_str("request body: not as many bytes as announced"),
             BodyError::Member(error) => write!(f, "response body: {error}"),
             BodyError::MemberSilent(time) => {

@@ -58,13 +58,13 @@ pub(crate) async fn serve_connection<S>(
 {
     let (timeouts, client) = {
         let state = shared.state.load();
-        (state.timeouts, Arc::new(Client { peer: Peer::new(address, &state.admission.trusted), scheme }))
+        let peer = Peer::new(address, &state.admission.trusted);
+        // `alive` tells `Proxy::drained` that this connection is there.
+        (state.timeouts, Arc::new(Client { peer, scheme, alive: shared.draining.subscribe() }))
     };
     let stream = InterimStream::new(stream);
     let interims = stream.queue();
     let mut stream = Guard::new(stream);
-    // Held, not asked: it tells `Proxy::drained` that this connection is there.
-    let _open = shared.draining.subscribe();
     let protocol = tokio::select! {
         protocol = tokio::time::timeout(timeouts.read, stream.protocol()) => protocol,
         () = farewell(closing.clone()) => return,
@@ -103,12 +103,13 @@ where
             let is_connect = request.method() == Method::CONNECT;
             let asks = asks_to_switch(&request);
             let mut response = serve(&state, &shared.counters, client, request).await;
-            if closing.has_changed().is_err() && response.status() != StatusCode::SWITCHING_PROTOCOLS {
+            let connected = is_connect && response.status().is_success();
+            let switched = connected || response.status() == StatusCode::SWITCHING_PROTOCOLS;
+            if closing.has_changed().is_err() && !switched {
                 response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
             }
             if asks {
-                let connected = is_connect && response.status().is_success();
-                switch.decide(connected || response.status() == StatusCode::SWITCHING_PROTOCOLS);
+                switch.decide(switched);
             }
             if let Some(interims) = interims {
                 interims.delivered().await;

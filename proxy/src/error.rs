@@ -1,16 +1,26 @@
 //! Why a request is refused or fails, and the one place where that becomes a status.
 
-use std::fmt;
+use std::{fmt, io};
 
 use http::{HeaderValue, Response, StatusCode, header};
 
-use crate::{admit::Refusal, body::Body, upstream::SendError};
+use crate::{
+    admit::Refusal,
+    body::{Body, BodyError},
+    rewrite,
+    tunnel::DialError,
+    upstream::SendError,
+};
 
 /// Why the client gets an answer that is our own.
 #[derive(Debug)]
 pub(crate) enum Error {
     /// The request may not pass.
     Refused(Refusal),
+    /// The destination of a forward proxy is not reached.
+    Dial(DialError),
+    /// An answer that a rule wants changed cannot be.
+    Rewrite(rewrite::BodyError),
     /// No member gave an answer.
     Send(SendError),
     /// The fetch that this request waited for, with others, failed.
@@ -22,6 +32,13 @@ impl Error {
     pub(crate) fn status(&self) -> StatusCode {
         match self {
             Error::Refused(refusal) => refusal.status(),
+            Error::Dial(DialError::NotAllowed) => StatusCode::FORBIDDEN,
+            Error::Dial(DialError::Io(error)) if error.kind() == io::ErrorKind::TimedOut => {
+                StatusCode::GATEWAY_TIMEOUT
+            }
+            Error::Dial(DialError::Io(_)) | Error::Rewrite(_) => StatusCode::BAD_GATEWAY,
+            Error::Send(SendError::Client(BodyError::TooLarge { .. })) => StatusCode::PAYLOAD_TOO_LARGE,
+            Error::Send(SendError::Client(BodyError::ClientSilent(_))) => StatusCode::REQUEST_TIMEOUT,
             Error::Send(SendError::NoMember(_)) => StatusCode::SERVICE_UNAVAILABLE,
             Error::Send(SendError::Client(_)) => StatusCode::BAD_REQUEST,
             Error::Send(SendError::Silent { .. }) => StatusCode::GATEWAY_TIMEOUT,
@@ -47,7 +64,7 @@ impl Error {
         if status == StatusCode::SERVICE_UNAVAILABLE {
             headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
         }
-        if status == StatusCode::BAD_REQUEST {
+        if status.is_client_error() {
             // What follows a request that we did not understand cannot be trusted to be another request.
             headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
@@ -59,6 +76,9 @@ impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Error::Refused(refusal) => refusal.fmt(f),
+            Error::Dial(DialError::NotAllowed) => f.write_str("destination is not allowed"),
+            Error::Dial(DialError::Io(error)) => write!(f, "destination is not reached: {error}"),
+            Error::Rewrite(error) => error.fmt(f),
             Error::Send(error) => error.fmt(f),
             Error::SharedFetch => f.write_str("the fetch that this request shared with others failed"),
         }
@@ -68,6 +88,18 @@ impl fmt::Display for Error {
 impl From<Refusal> for Error {
     fn from(refusal: Refusal) -> Self {
         Error::Refused(refusal)
+    }
+}
+
+impl From<DialError> for Error {
+    fn from(error: DialError) -> Self {
+        Error::Dial(error)
+    }
+}
+
+impl From<rewrite::BodyError> for Error {
+    fn from(error: rewrite::BodyError) -> Self {
+        Error::Rewrite(error)
     }
 }
 

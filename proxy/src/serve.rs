@@ -7,19 +7,24 @@
 use std::{sync::Arc, time::Instant};
 
 use http::{
-    Request, Response, Version,
+    Extensions, HeaderValue, Method, Request, Response, StatusCode, Version, header,
     uri::{PathAndQuery, Scheme},
 };
 use hyper::body::Incoming;
+use tokio::sync::watch;
 
 use crate::{
-    admit::client::Peer,
+    admit::{admission::Admitted, client::Peer},
     body::{Body, Member},
     cached,
     error::Error,
-    headers::{append_via, strip_hop_by_hop},
+    forward,
+    headers::{HopByHop, append_via, strip_hop_by_hop},
     observe::Counters,
+    rewrite::ResponseChange,
     state::State,
+    target::Form,
+    tunnel,
     upstream::{self, RequestHead},
 };
 
@@ -28,6 +33,8 @@ use crate::{
 pub(crate) struct Client {
     pub(crate) peer: Peer,
     pub(crate) scheme: Scheme,
+    /// Held by tunnels: the proxy is not drained while one lives.
+    pub(crate) alive: watch::Receiver<bool>,
 }
 
 /// Answers one request; whatever goes wrong is an answer too.
@@ -53,27 +60,79 @@ async fn answer(
     now: Instant,
 ) -> Result<Response<Body>, Error> {
     let (mut parts, body) = request.into_parts();
-    let body = Body::Client(body);
     let admission = &state.admission;
+    let body = Body::client(body, admission.limits.body_len, state.timeouts.read);
     let admitted = admission.admit(&mut parts, &client.peer, &client.scheme, !body.is_empty(), now).await?;
+    if admitted.form == Form::Authority {
+        return forward::connect(state, &mut parts, client.alive.clone()).await;
+    }
     let target = parts.uri.path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/"));
-    if let Some(cache) = &state.cache {
+    let upgrade = admitted.upgrade.as_ref();
+    if let (Some(cache), None, false) = (&state.cache, upgrade, admission.is_forward) {
         let mut response = cached::answer(cache, state, client, &admitted, &parts, &target, body).await?;
         append_via(response.headers_mut(), Version::HTTP_11);
-        return Ok(response);
+        return rewrite(response, &parts.method, &admitted).await;
     }
     let head = RequestHead {
         method: &parts.method,
         target: &target,
         headers: &parts.headers,
-        upgrade: None,
+        upgrade,
         interims: parts.extensions.get(),
     };
-    let answer = upstream::send(&state.group, head, body, state.query(admitted.client)).await?;
+    let answer = if admission.is_forward {
+        forward::send(state, head, body).await?
+    } else {
+        upstream::send(&state.group, head, body, state.query(admitted.client)).await?
+    };
+    let is_switched = answer.status == StatusCode::SWITCHING_PROTOCOLS;
     let mut response = Response::new(Body::Member(Member(answer.body)));
     *response.status_mut() = answer.status;
     *response.headers_mut() = answer.headers;
-    strip_hop_by_hop(response.headers_mut());
+    let hop = strip_hop_by_hop(response.headers_mut());
     append_via(response.headers_mut(), Version::HTTP_11);
-    Ok(response)
+    if is_switched {
+        return Ok(switch(state, client, parts.extensions, hop, response));
+    }
+    rewrite(response, &parts.method, &admitted).await
+}
+
+/// Passes on an answer that ends HTTP on this connection, and leaves a tunnel behind.
+fn switch(
+    state: &State,
+    client: &Client,
+    extensions: Extensions,
+    hop: HopByHop,
+    response: Response<Body>,
+) -> Response<Body> {
+    let (mut parts, body) = response.into_parts();
+    if let (Body::Member(Member(body)), Some(protocol)) = (body, hop.upgrade)
+        && let Some((stream, early, settlement)) = body.into_tunnel()
+    {
+        parts.headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
+        parts.headers.insert(header::UPGRADE, protocol);
+        tunnel::start(extensions, stream, early, state.timeouts.tunnel, (settlement, client.alive.clone()));
+        return Response::from_parts(parts, Body::Empty);
+    }
+    // It switches to something that it does not name.
+    let mut refused = Response::new(Body::Empty);
+    *refused.status_mut() = StatusCode::BAD_GATEWAY;
+    refused
+}
+
+/// Changes an answer as the rule says that acted on its request.
+async fn rewrite(
+    response: Response<Body>,
+    method: &Method,
+    admitted: &Admitted,
+) -> Result<Response<Body>, Error> {
+    let change = admitted.rule.as_ref().and_then(|rule| rule.then.response.as_ref());
+    let Some(change) = change else { return Ok(response) };
+    let (mut parts, body) = response.into_parts();
+    let Some(edits) = change.apply_head(&mut parts).filter(|_| method != Method::HEAD) else {
+        return Ok(Response::from_parts(parts, body));
+    };
+    let body = body.gather(edits.len_max()).await?;
+    let body = ResponseChange::apply_body(edits, &mut parts, body, admitted.tags.as_ref())?;
+    Ok(Response::from_parts(parts, Body::from(body)))
 }

@@ -8,6 +8,7 @@ use crate::{
     admit::{
         admission::Admission,
         auth::Auth,
+        destination::Destinations,
         password::{HtpasswdError, read_htpasswd},
     },
     cached::{self, Opened},
@@ -21,6 +22,8 @@ pub(crate) struct State {
     pub(crate) group: Group,
     pub(crate) timeouts: Timeouts,
     pub(crate) admission: Admission,
+    /// Where a forward proxy may go.
+    pub(crate) destinations: Destinations,
     pub(crate) cache: Option<Opened>,
     balances_by_client: bool,
 }
@@ -30,9 +33,6 @@ impl State {
     /// load, health and connections. Nothing of `previous` changes unless all of it can be built.
     pub(crate) fn build(config: &Config, previous: Option<&State>) -> Result<Arc<State>, StartError> {
         let server = &config.server;
-        if !server.reverse {
-            return Err(StartError::NotYet);
-        }
         let admission = build_admission(server)?;
         let cache = cached::open(config, previous.and_then(|state| state.cache.as_ref()))?;
         // Last: it changes the members of `previous`.
@@ -43,6 +43,7 @@ impl State {
             group,
             timeouts: server.timeouts,
             admission,
+            destinations: server.destinations.clone(),
             cache,
             balances_by_client: matches!(server.balance, Algorithm::Ring | Algorithm::BoundedRing),
         }))
@@ -89,8 +90,6 @@ pub enum StartError {
     Redis(cache::store::StoreError),
     /// `redis_host` is no address.
     RedisAddress(String),
-    /// Asks for something this version does not do.
-    NotYet,
 }
 
 impl std::fmt::Display for StartError {
@@ -101,7 +100,6 @@ impl std::fmt::Display for StartError {
             StartError::Cache(error) => error.fmt(f),
             StartError::Redis(error) => error.fmt(f),
             StartError::RedisAddress(error) => write!(f, "redis_host: {error}"),
-            StartError::NotYet => f.write_str("reverse = false is not built yet"),
         }
     }
 }

@@ -13,9 +13,12 @@ pub enum Cost {
     /// Requests in flight. The right one for a caller that sees all traffic, and when service times vary widely.
     #[default]
     InFlight,
-    /// Expected latency times (requests in flight + 1): sees slow members that others load, and members that fail.
-    /// Needs [`Lease::finish`](crate::Lease::finish) to be told how requests went.
+    /// Mean latency times (requests in flight + 1): sees slow members, members that others load, and members that
+    /// fail. Needs [`Lease::finish`](crate::Lease::finish) to be told how requests went.
     Latency,
+    /// As [`Self::Latency`], but a higher latency counts at once and in full, as in Finagle and tower: quicker to see a
+    /// member go bad, and to mistake one slow request for it.
+    PeakLatency,
 }
 
 impl Cost {
@@ -27,7 +30,7 @@ impl Cost {
                 let left = u64::from(a.in_flight()) * u64::from(b.weight());
                 left.cmp(&(u64::from(b.in_flight()) * u64::from(a.weight())))
             }
-            Self::Latency => {
+            Self::Latency | Self::PeakLatency => {
                 let left = a.live().latency_cost() * u128::from(b.weight());
                 left.cmp(&(b.live().latency_cost() * u128::from(a.weight())))
             }
@@ -39,8 +42,8 @@ impl Cost {
         let in_flight = format!("{} in flight, weight {}", member.in_flight(), member.weight());
         match (self, member.live().latency()) {
             (Self::InFlight, _) => in_flight,
-            (Self::Latency, Some(latency)) => format!("{latency:?} × ({in_flight})"),
-            (Self::Latency, None) => format!("no latency known, {in_flight}"),
+            (_, Some(latency)) => format!("{latency:?} × ({in_flight})"),
+            (_, None) => format!("no latency known, {in_flight}"),
         }
     }
 }

@@ -41,6 +41,7 @@ use crate::rng::Rng;
 
 /// Whose points.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum KetamaScheme {
     /// nginx's `hash … consistent`.

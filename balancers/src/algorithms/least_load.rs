@@ -55,8 +55,10 @@ impl LeastLoad {
     /// Over a set of members. O(members).
     #[must_use]
     pub fn new(members: Members, cost: Cost) -> Self {
-        if cost == Cost::InFlight {
-            members.shared().want_leaves();
+        match cost {
+            Cost::InFlight => members.shared().want_leaves(),
+            Cost::Latency => {}
+            Cost::PeakLatency => members.shared().count_peaks(),
         }
         let trees =
             if cost == Cost::InFlight { trees_of(&members).unwrap_or_default() } else { Box::default() };

@@ -15,6 +15,7 @@
 mod bounded_ring;
 mod circle;
 mod cost;
+mod fair_turns;
 mod jump;
 mod ketama;
 mod least_load;

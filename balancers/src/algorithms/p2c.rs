@@ -6,7 +6,7 @@
 //! ```
 //!
 //! Looking at two instead of one takes the largest load from √n above the mean to within ln ln n of it, and the herd
-//! that follows one "best" member never forms. Load is requests in flight (`p2c`) or [latency](super::Cost::Latency)
+//! that follows one "best" member never forms. Load is requests in flight (`p2c`) or [latency](super::Cost::PeakLatency)
 //! times requests in flight (`peak_ewma`).
 //!
 //! Pick: O(1), two loads; no shared state but the counts. Memory: nothing when all weights are equal, else 8 bytes a
@@ -50,6 +50,9 @@ impl P2c {
     /// Lays out the cells to draw from. O(members).
     #[must_use]
     pub fn new(members: Members, cost: Cost) -> Self {
+        if cost == Cost::PeakLatency {
+            members.shared().count_peaks();
+        }
         let pairs = Pairs::new(&members);
         Self { members, pairs, cost }
     }

@@ -8,7 +8,8 @@
 //! ```
 //!
 //! The whole order (it repeats after Σ weight / gcd turns) is laid out once; a pick takes the next ticket and looks
-//! it up. Pick: O(1), one addition on a shared line. Memory: 2 bytes a turn. At every moment each member has had
+//! it up. Orders of more than 65,536 turns are worked out as they come, in O(log members) and with the same bound, if
+//! not in nginx's order (`fair_turns.rs`). Pick: O(1), one addition on a shared line. Memory: 2 bytes a turn. At every moment each member has had
 //! its quota of picks within less than one. When a member goes down the order is laid out anew for those who are up,
 //! so that its turns do not all fall to whoever stands behind it. After a change of members the rotation goes on
 //! from the same phase. Not for requests of unequal cost: use [`LeastLoad`](super::LeastLoad) or
@@ -31,6 +32,7 @@ use alloc::vec;
 use alloc::vec::Vec;
 use core::cmp::Reverse;
 
+use super::fair_turns::FairTurns;
 use crate::balancer::Balancer;
 use crate::error::EditError;
 use crate::members::{Member, Members};
@@ -42,8 +44,26 @@ use crate::sync::{AtomicU64, Ordering};
 #[derive(Debug)]
 pub struct RoundRobin {
     members: Members,
-    turns: Box<[u16]>,
+    turns: Turns,
     next: Next,
+}
+
+/// Whose turn it is.
+#[derive(Debug)]
+enum Turns {
+    /// The whole rotation.
+    LaidOut(Box<[u16]>),
+    /// Of a rotation that is too long.
+    AsTheyCome(FairTurns),
+}
+
+impl Turns {
+    fn period(&self) -> u64 {
+        match self {
+            Self::LaidOut(turns) => turns.len() as u64,
+            Self::AsTheyCome(turns) => turns.period(),
+        }
+    }
 }
 
 /// The ticket counter has a line of its own: every pick writes it.
@@ -56,23 +76,31 @@ impl RoundRobin {
     #[must_use]
     pub fn new(members: Members, first_turn: u64) -> Self {
         let turns = lay_out(&members);
+        // An order that is worked out as it comes has no far end to start from.
+        let first_turn = if let Turns::AsTheyCome(_) = turns { first_turn % 1024 } else { first_turn };
         Self { members, turns, next: Next(AtomicU64::new(first_turn)) }
     }
 }
 
 impl RoundRobin {
     #[inline]
-    fn take_turn(&self) -> Option<usize> {
+    fn take_turn(&self, rng: &mut Rng) -> Option<usize> {
         let ticket = self.next.0.fetch_add(1, Ordering::Relaxed);
-        let turn = ticket.checked_rem(self.turns.len() as u64)?;
-        self.turns.get(turn as usize).map(|&index| usize::from(index))
+        match &self.turns {
+            Turns::LaidOut(turns) => {
+                let turn = ticket.checked_rem(turns.len() as u64)?;
+                turns.get(turn as usize).map(|&index| usize::from(index))
+            }
+            // Nobody waits for a thread that was stopped while it worked the turns out.
+            Turns::AsTheyCome(turns) => turns.turn(ticket).or_else(|| self.members.draw(&Query::new(), rng)),
+        }
     }
 
     #[cold]
     #[inline(never)]
     fn take_admitted_turn(&self, query: &Query<'_>, rng: &mut Rng) -> Option<usize> {
         for _ in 0..self.members.len().min(SKIPS) {
-            let index = self.take_turn()?;
+            let index = self.take_turn(rng)?;
             if self.members.admits(index, query, rng) {
                 return Some(index);
             }
@@ -88,26 +116,29 @@ impl Balancer for RoundRobin {
 
     #[inline]
     fn pick(&self, query: &Query<'_>, rng: &mut Rng) -> Option<usize> {
-        if self.members.admit_all(query) { self.take_turn() } else { self.take_admitted_turn(query, rng) }
+        if self.members.admit_all(query) { self.take_turn(rng) } else { self.take_admitted_turn(query, rng) }
     }
 
     fn with_members(&self, members: Members) -> Result<Box<dyn Balancer>, EditError> {
         let next = Self::new(members, 0);
-        if !self.turns.is_empty() {
-            // The same place in the rotation: starting over would send the first pick after every change to the
-            // same member.
-            let (had, has) = (self.turns.len() as u64, next.turns.len() as u64);
-            let ticket = self.next.0.load(Ordering::Relaxed) % had * has / had;
-            next.next.0.store(ticket, Ordering::Relaxed);
+        // The same place in the rotation: starting over would send the first pick after every change to the same
+        // member.
+        let (had, has) = (self.turns.period(), next.turns.period());
+        if let (Turns::LaidOut(_), Some(place)) =
+            (&next.turns, self.next.0.load(Ordering::Relaxed).checked_rem(had))
+        {
+            next.next.0.store(place * has / had, Ordering::Relaxed);
         }
         Ok(Box::new(next))
     }
 
     fn candidates(&self, query: &Query<'_>, _rng: &mut Rng) -> Vec<usize> {
-        // From the next turn on, without taking it; those without a turn (down when it was laid out) come last.
+        // From the next turn on, without taking it; those without a turn (down when it was laid out) come last. An order
+        // that is worked out as it comes is not known ahead: then by index.
+        let turns: &[u16] = if let Turns::LaidOut(turns) = &self.turns { turns } else { &[] };
         let mut seen = vec![false; self.members.len()];
-        let next = (self.next.0.load(Ordering::Relaxed) % (self.turns.len() as u64).max(1)) as usize;
-        let (before, after) = self.turns.split_at(next);
+        let next = (self.next.0.load(Ordering::Relaxed) % (turns.len() as u64).max(1)) as usize;
+        let (before, after) = turns.split_at(next);
         let turns = after.iter().chain(before).map(|&index| usize::from(index));
         let fresh = |&index: &usize| !core::mem::replace(&mut seen[index], true);
         turns
@@ -118,13 +149,16 @@ impl Balancer for RoundRobin {
     }
 
     fn explain(&self, query: &Query<'_>, rng: &mut Rng) -> String {
-        let next = self.next.0.load(Ordering::Relaxed) % (self.turns.len() as u64).max(1);
-        match self.candidates(query, rng).first() {
-            Some(&index) => {
+        let (next, period) = (self.next.0.load(Ordering::Relaxed), self.turns.period());
+        match (self.candidates(query, rng).first(), &self.turns) {
+            (None, _) => "nobody takes it now".into(),
+            (Some(&index), Turns::LaidOut(_)) => {
                 let id = self.members.at(index).id();
-                format!("{id:?} is next from turn {next} of {} on", self.turns.len())
+                format!("{id:?} is next from turn {} of {period} on", next % period.max(1))
             }
-            None => "nobody takes it now".into(),
+            (Some(_), Turns::AsTheyCome(_)) => {
+                format!("turn {next} of a rotation of {period}, worked out as it comes")
+            }
         }
     }
 
@@ -137,7 +171,7 @@ impl Balancer for RoundRobin {
 ///
 /// Members of one weight go in turn among themselves, so that only one of each weight has to be compared: O(turns ·
 /// different weights), and turns that differ are few (n different weights sum to n²/2 at least).
-fn lay_out(members: &Members) -> Box<[u16]> {
+fn lay_out(members: &Members) -> Turns {
     let nobody_open = !members.iter().any(Member::has_turns);
     let mut classes: BTreeMap<u64, Vec<u16>> = BTreeMap::new();
     for (index, member) in members.iter().enumerate() {
@@ -147,14 +181,20 @@ fn lay_out(members: &Members) -> Box<[u16]> {
     }
     let divisor = classes.keys().copied().fold(0, gcd).max(1);
     let sum: u64 = classes.iter().map(|(weight, who)| weight / divisor * who.len() as u64).sum();
-    // Weights that would need too many turns lose their last bits.
-    let shrunk = |weight: u64| if sum <= TURNS_MAX { weight } else { (weight * TURNS_MAX / sum).max(1) };
+    if sum > TURNS_MAX {
+        let each = |(weight, who): (u64, Vec<u16>)| {
+            who.into_iter().map(move |index| (index, (weight / divisor) as u32))
+        };
+        let mut members: Vec<(u16, u32)> = classes.into_iter().flat_map(each).collect();
+        members.sort_unstable();
+        return Turns::AsTheyCome(FairTurns::new(members));
+    }
     let mut classes: Vec<Class> = classes
         .into_iter()
-        .map(|(weight, who)| Class { weight: shrunk(weight / divisor) as i64, who, next: 0, rounds: 0 })
+        .map(|(weight, who)| Class { weight: (weight / divisor) as i64, who, next: 0, rounds: 0 })
         .collect();
     let total: i64 = classes.iter().map(|class| class.weight * class.who.len() as i64).sum();
-    (1..=total)
+    let turns = (1..=total)
         .filter_map(|turn| {
             // After `turn` earnings a member that went `rounds` times owns this much.
             let wealth = |class: &Class| class.weight * turn - total * class.rounds;
@@ -163,7 +203,8 @@ fn lay_out(members: &Members) -> Box<[u16]> {
                 .max_by_key(|class| (wealth(class), Reverse(class.who[class.next])))
                 .map(Class::go)
         })
-        .collect()
+        .collect();
+    Turns::LaidOut(turns)
 }
 
 /// Members of one weight, who go in turn.
@@ -192,5 +233,5 @@ const fn gcd(a: u64, b: u64) -> u64 {
 
 /// Tickets drawn before the whole set is walked.
 const SKIPS: usize = 64;
-/// The most turns of one rotation.
+/// The most turns that are laid out ahead.
 const TURNS_MAX: u64 = 65_536;

@@ -53,8 +53,13 @@ impl<T> Lease<T> {
         Tag::of(&self.seat.live)
     }
 
-    /// Ends the lease and tells how the request went, for the algorithms that learn from it.
+    /// Tells how the request went, for the algorithms that learn from it, and ends the lease.
     pub fn finish(self, outcome: Outcome) {
+        self.report(outcome);
+    }
+
+    /// Tells how the request went, and holds on: when the answer has begun and its body is still to be sent.
+    pub fn report(&self, outcome: Outcome) {
         self.seat.live.observe(outcome);
     }
 }

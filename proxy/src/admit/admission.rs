@@ -68,6 +68,10 @@ impl Admission {
         has_body: bool,
         now: Instant,
     ) -> Result<Admitted, Refusal> {
+        if self.is_forward && parts.uri.scheme() == Some(&Scheme::HTTPS) && parts.version != Version::HTTP_2 {
+            // Who wants TLS to the destination asks for a tunnel.
+            return Err(Refusal::Destination);
+        }
         let target = sanitise(parts, &self.limits)?;
         let is_ours = if self.is_forward {
             matches!(target.form, Form::Absolute | Form::Authority)

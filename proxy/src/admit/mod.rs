@@ -11,6 +11,7 @@
 //! | [`sanitise`] | what a request means: one host, one path, one length |
 //! | [`client`], [`proxy_protocol`] | who the client is, as far as trusted proxies vouch for it |
 //! | [`rules`], [`pattern`] | what `[[rules]]` do with a request |
+//! | [`destination`] | where a forward proxy may go |
 //! | [`auth`], [`password`] | who has shown a right password |
 //!
 //! The decisions are pure: a request comes in, the request or a [`Refusal`] comes out. Nothing here reads configuration.
@@ -18,6 +19,7 @@
 pub mod admission;
 pub mod auth;
 pub mod client;
+pub mod destination;
 pub mod framing;
 pub mod guard;
 pub mod password;

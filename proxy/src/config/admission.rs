@@ -4,7 +4,13 @@ use std::net::IpAddr;
 
 use super::{reader::Section, rules::read_rules};
 use crate::{
-    admit::{client::TrustedProxies, password::Password, rules::Rules, sanitise::Limits},
+    admit::{
+        client::TrustedProxies,
+        destination::{Destination, Destinations},
+        password::Password,
+        rules::Rules,
+        sanitise::Limits,
+    },
     headers::Style,
 };
 use ipnet::IpNet;
@@ -62,6 +68,18 @@ pub(super) fn read_networks(section: &mut Section<'_, '_>, key: &'static str) ->
         }
     }
     networks
+}
+
+/// `allow`: where a forward proxy may go.
+pub(super) fn read_destinations(server: &mut Section<'_, '_>) -> Destinations {
+    let mut destinations = Vec::new();
+    for text in server.list("allow") {
+        match text.get_ref().parse::<Destination>() {
+            Ok(destination) => destinations.push(destination),
+            Err(error) => server.fault(&text, format!("allow: {error}"), None),
+        }
+    }
+    destinations.into_iter().collect()
 }
 
 fn read_users(server: &mut Section<'_, '_>) -> Vec<(String, Password)> {

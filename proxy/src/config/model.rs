@@ -4,6 +4,8 @@ use std::{fmt, path::PathBuf, time::Duration};
 
 use balancers::Algorithm;
 
+use crate::admit::destination::Destinations;
+
 use super::{AdmissionConfig, Listen, Member};
 
 /// A whole configuration.
@@ -32,6 +34,8 @@ pub struct ServerConfig {
     pub auth: bool,
     /// `user`, `trusted_proxies`, `[[rules]]` and their kin.
     pub admission: AdmissionConfig,
+    /// `allow`: where a forward proxy may go; empty means nowhere.
+    pub destinations: Destinations,
     /// `cache`: absent when false.
     pub cache: Option<CacheConfig>,
     /// `log`
@@ -104,6 +108,8 @@ pub struct Timeouts {
     pub response: Duration,
     /// `idle_timeout`: for a kept connection to be used again.
     pub idle: Duration,
+    /// `tunnel_timeout`: for a byte to move in a tunnel, either way.
+    pub tunnel: Duration,
     /// `drain_timeout`: for requests in flight when the process is told to stop.
     pub drain: Duration,
 }
@@ -145,6 +151,7 @@ impl Default for ServerConfig {
             balance: Algorithm::P2c,
             auth: false,
             admission: AdmissionConfig::default(),
+            destinations: Destinations::default(),
             cache: None,
             log: LogLevel::Info,
             log_path: None,
@@ -161,6 +168,7 @@ impl Default for Timeouts {
             connect: Duration::from_secs(2),
             response: Duration::from_secs(60),
             idle: Duration::from_secs(60),
+            tunnel: Duration::from_secs(3600),
             drain: Duration::from_secs(30),
         }
     }

@@ -7,7 +7,7 @@ use toml::{Spanned, de::DeTable};
 
 use super::{
     Config, Listen, Member,
-    admission::{read_admission, read_admission_rules},
+    admission::{read_admission, read_admission_rules, read_destinations},
     error::{Faults, Sink},
     model::{
         CacheConfig, CacheProfile, CacheStore, LogLevel, MemoryConfig, RedisConfig, ServerConfig, Timeouts,
@@ -64,6 +64,7 @@ fn read_server(mut server: Section<'_, '_>) -> ServerConfig {
         balance: read_balance(&mut server).unwrap_or(default.balance),
         auth: server.boolean("auth").unwrap_or(default.auth),
         admission: read_admission(&mut server),
+        destinations: read_destinations(&mut server),
         cache: read_cache(&mut server),
         log: match server.integer("log", 0..=1) {
             Some(1) => LogLevel::Debug,
@@ -207,6 +208,7 @@ fn read_timeouts(server: &mut Section<'_, '_>) -> Timeouts {
         connect: server.seconds("connect_timeout", SECONDS).unwrap_or(default.connect),
         response: server.seconds("response_timeout", SECONDS).unwrap_or(default.response),
         idle: server.seconds("idle_timeout", SECONDS).unwrap_or(default.idle),
+        tunnel: server.seconds("tunnel_timeout", SECONDS).unwrap_or(default.tunnel),
         drain: server.seconds("drain_timeout", SECONDS).unwrap_or(default.drain),
     }
 }

@@ -168,6 +168,8 @@ pub enum BodyError {
         /// The limit in bytes.
         max: usize,
     },
+    /// It did not come whole.
+    Broken(String),
     /// An encoding that is not gzip, deflate, br or identity, or bytes that are not of it.
     Encoding(String),
     /// The edit does not fit, or the body is no JSON.
@@ -178,6 +180,7 @@ impl std::fmt::Display for BodyError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::TooLarge { max } => write!(f, "body to rewrite is larger than {max} bytes"),
+            Self::Broken(error) => write!(f, "body to rewrite: {error}"),
             Self::Encoding(encoding) => write!(f, "body to rewrite cannot be decoded from \"{encoding}\""),
             Self::Edit(error) => write!(f, "body cannot be rewritten: {error}"),
         }

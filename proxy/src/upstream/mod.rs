@@ -26,4 +26,4 @@ mod settlement;
 
 pub(crate) use group::Group;
 pub(crate) use h1::{RequestHead, ResponseBody};
-pub(crate) use send::{SendError, send};
+pub(crate) use send::{Answer, SendError, send, send_over};

@@ -4,10 +4,14 @@ use std::{io, time::Duration};
 
 use balancers::{Lease, Outcome, PickError, Query};
 use http::{HeaderMap, StatusCode};
-use tokio::time::{Instant, timeout};
+use tokio::{
+    net::TcpStream,
+    time::{Instant, timeout},
+};
 
 use super::{
     backend::Backend,
+    connect::Stream,
     group::Group,
     h1::{Connection, ExchangeError, RequestHead, ResponseBody},
     retry::{Reached, may_repeat},
@@ -79,7 +83,7 @@ async fn attempt(
                 body = whole;
             }
             Err((error, body)) => {
-                return Err(Failed { error: error.at(backend), reached: Reached::Member, body });
+                return Err(Failed { error: error.at(backend.address()), reached: Reached::Member, body });
             }
         }
     }
@@ -91,7 +95,7 @@ async fn attempt(
         }
     };
     exchange(connection, head, body, response_timeout).await.map_err(|(error, body)| Failed {
-        error: error.at(backend),
+        error: error.at(backend.address()),
         reached: Reached::Member,
         body,
     })
@@ -112,9 +116,24 @@ async fn exchange(
     }
 }
 
+/// Sends a request over a connection to somebody who is no member, named `name`. It is used once.
+pub(crate) async fn send_over(
+    stream: TcpStream,
+    name: &str,
+    head: RequestHead<'_>,
+    body: Body,
+    response_timeout: Duration,
+) -> Result<Answer, SendError> {
+    let connection = Connection::new(Stream::Tcp(stream));
+    exchange(connection, head, body, response_timeout).await.map_err(|(error, _)| error.at(name))
+}
+
 fn settle(mut answer: Answer, lease: Lease<Backend>, latency: Duration) -> Answer {
     let settlement = Settlement::new(lease, latency, !answer.status.is_server_error());
-    answer.body = answer.body.settle_with(settlement);
+    answer.body = match answer.status {
+        StatusCode::SWITCHING_PROTOCOLS => answer.body.hold(settlement),
+        _ => answer.body.settle_with(settlement),
+    };
     answer
 }
 
@@ -124,8 +143,8 @@ enum ExchangeFailed {
 }
 
 impl ExchangeFailed {
-    fn at(self, backend: &Backend) -> SendError {
-        let member = backend.address().to_string();
+    fn at(self, member: &(impl ToString + ?Sized)) -> SendError {
+        let member = member.to_string();
         match self {
             ExchangeFailed::Silent(limit) => SendError::Silent { member, limit },
             ExchangeFailed::Exchange(ExchangeError::Client(error)) => SendError::Client(error),

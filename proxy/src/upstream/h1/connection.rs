@@ -205,7 +205,13 @@ impl ResponseBody {
         self
     }
 
-    #[expect(dead_code, reason = "tunnels take it")]
+    /// Keeps `settlement` for a tunnel: after a switch of protocols the connection never serves a request again.
+    pub(crate) fn hold(mut self, settlement: Settlement) -> Self {
+        self.settlement = Some(settlement);
+        self.keep_alive = false;
+        self
+    }
+
     /// The connection, for a tunnel, after a switch of protocols; and the settlement, for as long as it lasts.
     pub(crate) fn into_tunnel(mut self) -> Option<(Stream, Bytes, Option<Settlement>)> {
         let (stream, early) = self.connection.take()?.into_parts();

@@ -1,0 +1,11 @@
+//! An open-loop simulation of servers behind balancers: what a policy does to the tail of the latencies.
+//!
+//! | file | |
+//! |---|---|
+//! | `policy.rs` | our pools, and models of others |
+//! | `world.rs` | servers, arrivals, the clock |
+//! | `plot.rs` | lines in an SVG |
+
+pub mod plot;
+pub mod policy;
+pub mod world;

@@ -3,7 +3,7 @@
 //! Exit codes: 0 all went well · 1 something failed at run time · 2 wrong usage or a faulty configuration.
 
 use std::{
-    io,
+    io::{self, IsTerminal},
     path::{Path, PathBuf},
     process::ExitCode,
 };
@@ -11,6 +11,7 @@ use std::{
 use clap::{Parser, Subcommand};
 
 use crate::{
+    admit::password,
     config::{Config, LogLevel, ServerConfig},
     demo,
     reload::Service,
@@ -24,6 +25,7 @@ pub fn main() -> ExitCode {
     let done = match asked.command {
         Command::Run { config } => run(config),
         Command::Check { config } => check(config),
+        Command::HashPassword => hash_password(),
         Command::Demo { port, requests } => {
             runtime().and_then(|runtime| runtime.block_on(demo::run(port, requests)))
         }
@@ -58,6 +60,11 @@ enum Command {
         #[arg(short, long, value_name = "FILE")]
         config: Option<PathBuf>,
     },
+    /// Read a password and print a hash of it (argon2id) for the configuration file
+    #[command(
+        after_help = "Examples:\n  evenly hash-password\n  printf '%s' \"$PASSWORD\" | evenly hash-password"
+    )]
+    HashPassword,
     /// Three small backends and the proxy with its cache before them, ready for curl
     #[command(after_help = "Examples:\n  evenly demo\n  evenly demo --requests 2000")]
     Demo {
@@ -116,6 +123,24 @@ fn run(file: Option<PathBuf>) -> Result<(), Failure> {
 fn check(file: Option<PathBuf>) -> Result<(), Failure> {
     let (path, _) = load(file)?;
     println_out(&format!("{}: no faults", path.display()));
+    Ok(())
+}
+
+/// From a terminal the password is asked twice and not shown; otherwise it is the first line of standard input.
+fn hash_password() -> Result<(), Failure> {
+    let password = if io::stdin().is_terminal() {
+        let password = rpassword::prompt_password("password: ")?;
+        if rpassword::prompt_password("again: ")? != password {
+            return Err(Failure::Usage("evenly: the two passwords differ".to_owned()));
+        }
+        password
+    } else {
+        let mut line = String::new();
+        io::stdin().read_line(&mut line)?;
+        line.trim_end_matches(['\r', '\n']).to_owned()
+    };
+    let hash = password::hash(&password).map_err(|error| Failure::Usage(format!("evenly: {error}")))?;
+    println_out(&hash);
     Ok(())
 }
 

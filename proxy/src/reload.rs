@@ -120,7 +120,7 @@ impl Running {
         config: &Config,
         mut inherited: Vec<Listener>,
     ) -> Result<Vec<(Listen, Listener)>, ReloadError> {
-        let wanted = [&config.server.listen].into_iter().filter(|place| !self.listeners.contains_key(place));
+        let wanted = config.places().filter(|place| !self.listeners.contains_key(place));
         let open = |place: &Listen| {
             let ready = inherited.iter().position(|listener| listener.stands_at(place));
             let listener = match ready {
@@ -147,7 +147,7 @@ impl Running {
             });
             self.listeners.insert(place, stop);
         }
-        self.listeners.retain(|place, _| *place == config.server.listen);
+        self.listeners.retain(|place, _| config.places().any(|wanted| wanted == place));
         self.config = Some(config);
     }
 }

@@ -12,10 +12,12 @@ use arc_swap::ArcSwap;
 use http::uri::Scheme;
 use parking_lot::Mutex;
 use tokio::{
+    io::{AsyncRead, AsyncWrite},
     net::{TcpListener, UnixListener},
     sync::watch,
     time::{Instant, timeout_at},
 };
+use tokio_rustls::TlsAcceptor;
 
 use crate::{
     config::{Config, Listen},
@@ -108,7 +110,7 @@ impl Proxy {
                 }
             };
             match accepted {
-                Ok(accepted) => self.spawn(accepted, &closing),
+                Ok(accepted) => self.spawn(accepted, &listener, &closing),
                 Err(error) if is_of_one_connection(&error) => {}
                 Err(error) => {
                     // Out of file descriptors, most likely: those who are being served go first.
@@ -122,7 +124,7 @@ impl Proxy {
         while let Ok(Ok(accepted)) =
             timeout_at(latest.min(Instant::now() + LAST_CALL), listener.accept()).await
         {
-            self.spawn(accepted, &closing);
+            self.spawn(accepted, &listener, &closing);
         }
     }
 
@@ -148,16 +150,37 @@ impl Proxy {
         self.shared.state.load().group.pool.members()
     }
 
-    fn spawn(&self, (stream, address): (Accepted, IpAddr), closing: &watch::Sender<()>) {
+    fn spawn(&self, (stream, address): (Accepted, IpAddr), listener: &Listener, closing: &watch::Sender<()>) {
         let (shared, closing) = (Arc::clone(&self.shared), closing.subscribe());
+        // Asked for each connection: a reload may have brought other certificates.
+        let state = self.shared.state.load();
+        let tls = state.tls.as_ref().filter(|tls| listener.stands_at(&tls.listen));
+        let tls = tls.map(|tls| Arc::clone(&tls.config));
         match stream {
-            Accepted::Tcp(stream) => {
-                tokio::spawn(serve_connection(shared, stream, address, Scheme::HTTP, closing))
-            }
-            Accepted::Unix(stream) => {
-                tokio::spawn(serve_connection(shared, stream, address, Scheme::HTTP, closing))
-            }
+            Accepted::Tcp(stream) => tokio::spawn(welcome(shared, stream, address, tls, closing)),
+            Accepted::Unix(stream) => tokio::spawn(welcome(shared, stream, address, tls, closing)),
         };
+    }
+}
+
+/// Shakes hands, where the listener speaks TLS, and serves the connection.
+async fn welcome<S>(
+    shared: Arc<Shared>,
+    stream: S,
+    address: IpAddr,
+    tls: Option<Arc<rustls::ServerConfig>>,
+    closing: watch::Receiver<()>,
+) where
+    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
+    let Some(tls) = tls else {
+        return serve_connection(shared, stream, address, Scheme::HTTP, closing).await;
+    };
+    let limit = shared.state.load().timeouts.read;
+    match tokio::time::timeout(limit, TlsAcceptor::from(tls).accept(stream)).await {
+        Ok(Ok(stream)) => serve_connection(shared, stream, address, Scheme::HTTPS, closing).await,
+        Ok(Err(error)) => tracing::debug!(client = %address, %error, "no TLS handshake"),
+        Err(_) => tracing::debug!(client = %address, "TLS handshake took too long"),
     }
 }
 

@@ -12,7 +12,8 @@ use crate::{
         password::{HtpasswdError, read_htpasswd},
     },
     cached::{self, Opened},
-    config::{Config, ServerConfig, Timeouts},
+    config::{Address, Config, Member, Timeouts},
+    tls::{self, ServerTls, TlsError},
     upstream::Group,
 };
 
@@ -25,6 +26,7 @@ pub(crate) struct State {
     /// Where a forward proxy may go.
     pub(crate) destinations: Destinations,
     pub(crate) cache: Option<Opened>,
+    pub(crate) tls: Option<ServerTls>,
     balances_by_client: bool,
 }
 
@@ -33,18 +35,24 @@ impl State {
     /// load, health and connections. Nothing of `previous` changes unless all of it can be built.
     pub(crate) fn build(config: &Config, previous: Option<&State>) -> Result<Arc<State>, StartError> {
         let server = &config.server;
-        let admission = build_admission(server)?;
+        let admission = build_admission(config)?;
+        let tls = config.tls.as_ref().map(ServerTls::build).transpose().map_err(StartError::Tls)?;
+        let is_tls = |member: &Member| matches!(member.address, Address::Tls { .. });
+        let upstream_tls = server.members.iter().any(is_tls).then(|| tls::client(&config.upstream_tls));
+        let upstream_tls = upstream_tls.transpose().map_err(StartError::Tls)?;
         let cache = cached::open(config, previous.and_then(|state| state.cache.as_ref()))?;
         // Last: it changes the members of `previous`.
         let previous = previous.map(|state| &state.group);
-        let group = Group::build(server.balance, &server.members, &server.timeouts, previous)
-            .map_err(StartError::Members)?;
+        let group =
+            Group::build(server.balance, &server.members, &server.timeouts, upstream_tls.as_ref(), previous)
+                .map_err(StartError::Members)?;
         Ok(Arc::new(State {
             group,
             timeouts: server.timeouts,
             admission,
             destinations: server.destinations.clone(),
             cache,
+            tls,
             balances_by_client: matches!(server.balance, Algorithm::Ring | Algorithm::BoundedRing),
         }))
     }
@@ -55,7 +63,9 @@ impl State {
     }
 }
 
-fn build_admission(server: &ServerConfig) -> Result<Admission, StartError> {
+fn build_admission(config: &Config) -> Result<Admission, StartError> {
+    let server = &config.server;
+    let redirect = config.tls.as_ref().filter(|tls| tls.redirect);
     let config = &server.admission;
     let mut users = config.users.clone();
     if let Some(file) = &config.htpasswd {
@@ -73,6 +83,7 @@ fn build_admission(server: &ServerConfig) -> Result<Admission, StartError> {
         auth: Some(Arc::new(auth)),
         asks_everybody: server.auth,
         is_forward: !server.reverse,
+        redirects_to: redirect.and_then(|tls| tls.listen.port()),
     })
 }
 
@@ -82,6 +93,8 @@ fn build_admission(server: &ServerConfig) -> Result<Admission, StartError> {
 pub enum StartError {
     /// The members cannot stand in one pool.
     Members(balancers::EditError),
+    /// A certificate or key cannot be used.
+    Tls(TlsError),
     /// The file of users cannot be used.
     Htpasswd(HtpasswdError),
     /// The cache's bounds cannot be.
@@ -96,6 +109,7 @@ impl std::fmt::Display for StartError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             StartError::Members(error) => error.fmt(f),
+            StartError::Tls(error) => error.fmt(f),
             StartError::Htpasswd(error) => error.fmt(f),
             StartError::Cache(error) => error.fmt(f),
             StartError::Redis(error) => error.fmt(f),

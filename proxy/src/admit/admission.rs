@@ -4,10 +4,11 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
-use http::header::{HOST, HeaderValue};
+use bytes::Bytes;
+use http::header::{HOST, HeaderValue, LOCATION};
 use http::request::Parts;
 use http::uri::Scheme;
-use http::{Method, Version};
+use http::{Method, Response, StatusCode, Version};
 
 use super::Refusal;
 use super::auth::Auth;
@@ -32,6 +33,8 @@ pub struct Admission {
     pub auth: Option<Arc<Auth>>,
     /// Must everybody show a password, unless a rule says otherwise?
     pub asks_everybody: bool,
+    /// The port of the listener with TLS to which requests without it are sent.
+    pub redirects_to: Option<u16>,
     /// A forward proxy takes absolute targets and `CONNECT`, a reverse proxy paths.
     pub is_forward: bool,
 }
@@ -80,6 +83,9 @@ impl Admission {
         };
         if !is_ours {
             return Err(Refusal::Method);
+        }
+        if let (Some(port), true) = (self.redirects_to, *scheme == Scheme::HTTP) {
+            return Err(redirect_to_tls(parts, port));
         }
         let client = peer.client(&parts.headers, &self.trusted);
         let (rule, user) = self.decide(parts, &target, client, now).await?;
@@ -163,7 +169,8 @@ impl Admission {
             change.apply(parts, path).map_err(|_| Refusal::Field("a rule makes a path that is none"))?;
         }
         let response = rule.then.response.as_ref();
-        Ok(response.and_then(|response| response.prepare(&mut parts.headers)))
+        let tags = response.and_then(|response| response.prepare(&mut parts.headers));
+        Ok(tags.filter(|_| parts.method == Method::GET))
     }
 
     fn asked<T>(
@@ -188,6 +195,20 @@ impl Admission {
     }
 }
 
+/// The same place over TLS. 308: the method stays.
+fn redirect_to_tls(parts: &Parts, port: u16) -> Refusal {
+    let host = parts.headers.get(HOST).and_then(|host| Host::parse(host.as_bytes()).ok());
+    let name = host.map_or("localhost", |host| host.name);
+    let port = if port == 443 { String::new() } else { format!(":{port}") };
+    let path = parts.uri.path_and_query().map_or("/", |path| path.as_str());
+    let mut response = Response::new(Bytes::new());
+    *response.status_mut() = StatusCode::PERMANENT_REDIRECT;
+    if let Ok(place) = HeaderValue::from_str(&format!("https://{name}{port}{path}")) {
+        response.headers_mut().insert(LOCATION, place);
+    }
+    Refusal::Rule(Box::new(response))
+}
+
 /// Does this HTTP/1 request wait for an answer that may end HTTP on its connection? See [`Switch`](super::guard::Switch).
 #[must_use]
 pub fn asks_to_switch(parts: &http::Request<impl Sized>) -> bool {
@@ -197,7 +218,7 @@ pub fn asks_to_switch(parts: &http::Request<impl Sized>) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use http::{Request, StatusCode};
+    use http::Request;
 
     use super::*;
     use crate::admit::password::Password;

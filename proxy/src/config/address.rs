@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! listen = [ip] ":" port | "unix:" path
-//! member = [ "http://" ] host [ ":" port ] [ "^" weight ] | "unix:" path [ "^" weight ]
+//! member = [ "http://" | "https://" ] host [ ":" port ] [ "^" weight ] | "unix:" path [ "^" weight ]
 //! host   = name | ipv4 | "[" ipv6 "]"
 //! ```
 
@@ -40,6 +40,17 @@ impl FromStr for Listen {
     }
 }
 
+impl Listen {
+    /// The port, if it is one of TCP.
+    #[must_use]
+    pub fn port(&self) -> Option<u16> {
+        match self {
+            Listen::Tcp(address) => Some(address.port()),
+            Listen::Unix(_) => None,
+        }
+    }
+}
+
 impl fmt::Display for Listen {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -59,6 +70,13 @@ pub enum Address {
         /// Never 0.
         port: u16,
     },
+    /// The same, over TLS.
+    Tls {
+        /// Without brackets; the name its certificate must bear.
+        host: String,
+        /// Never 0.
+        port: u16,
+    },
     /// A socket in the file system.
     Unix(PathBuf),
 }
@@ -68,6 +86,8 @@ impl fmt::Display for Address {
         match self {
             Address::Tcp { host, port } if host.contains(':') => write!(f, "[{host}]:{port}"),
             Address::Tcp { host, port } => write!(f, "{host}:{port}"),
+            Address::Tls { host, port } if host.contains(':') => write!(f, "https://[{host}]:{port}"),
+            Address::Tls { host, port } => write!(f, "https://{host}:{port}"),
             Address::Unix(path) => write!(f, "unix:{}", path.display()),
         }
     }
@@ -95,6 +115,11 @@ impl FromStr for Member {
         };
         if let Some(path) = place.strip_prefix("unix:") {
             return Ok(Member { address: Address::Unix(unix_path(path)?), weight });
+        }
+        if let Some(authority) = place.strip_prefix("https://") {
+            let (host, port) = split_port(authority)?;
+            let host = checked_host(host)?;
+            return Ok(Member { address: Address::Tls { host, port: port.unwrap_or(443) }, weight });
         }
         let authority = place.strip_prefix("http://").unwrap_or(place);
         let (host, port) = split_port(authority)?;

@@ -5,6 +5,7 @@
 //! | `model.rs` | what can be configured, with which defaults and limits |
 //! | `read.rs` | which key sets what; goproxy's names included |
 //! | `admission.rs`, `rules.rs` | who and what may come in |
+//! | `tls.rs` | certificates |
 //! | `address.rs` | the grammar of listeners and members |
 //! | `reader.rs` | how a table is read without missing a fault |
 //! | `error.rs` | how faults are shown |
@@ -32,6 +33,7 @@ mod model;
 mod read;
 mod reader;
 mod rules;
+mod tls;
 
 pub use address::{Address, AddressError, Listen, Member, WEIGHT_MAX};
 pub use admission::{AdmissionConfig, FAILURES_PER_MINUTE};
@@ -40,3 +42,4 @@ pub use model::{
     CacheConfig, CacheProfile, CacheStore, Config, LogLevel, MemoryConfig, RedisConfig, Secret, ServerConfig,
     Timeouts,
 };
+pub use tls::{CertificateFiles, ClientTlsConfig, TlsConfig};

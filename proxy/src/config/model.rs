@@ -4,19 +4,29 @@ use std::{fmt, path::PathBuf, time::Duration};
 
 use balancers::Algorithm;
 
+use super::{AdmissionConfig, ClientTlsConfig, Listen, Member, TlsConfig};
 use crate::admit::destination::Destinations;
-
-use super::{AdmissionConfig, Listen, Member};
 
 /// A whole configuration.
 #[derive(Debug, Clone)]
 pub struct Config {
     /// `[server]`
     pub server: ServerConfig,
+    /// `[tls]`: absent when nobody is served over TLS.
+    pub tls: Option<TlsConfig>,
+    /// `[upstream_tls]`
+    pub upstream_tls: ClientTlsConfig,
     /// `[redis]`
     pub redis: RedisConfig,
     /// `[mem]`
     pub memory: MemoryConfig,
+}
+
+impl Config {
+    /// Every place to listen at.
+    pub(crate) fn places(&self) -> impl Iterator<Item = &Listen> {
+        [&self.server.listen].into_iter().chain(self.tls.as_ref().map(|tls| &tls.listen))
+    }
 }
 
 /// `[server]`

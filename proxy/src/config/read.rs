@@ -13,6 +13,7 @@ use super::{
         CacheConfig, CacheProfile, CacheStore, LogLevel, MemoryConfig, RedisConfig, ServerConfig, Timeouts,
     },
     reader::Section,
+    tls::{read_client_tls, read_tls},
 };
 
 impl Config {
@@ -45,11 +46,13 @@ fn read_root(mut root: Section<'_, '_>) -> Config {
             ServerConfig::default()
         }
     };
+    let tls = root.section("tls").and_then(read_tls);
+    let upstream_tls = root.section("upstream_tls").map(read_client_tls).unwrap_or_default();
     let redis = root.section("redis").map(read_redis).unwrap_or_default();
     let memory = root.section("mem").map(read_memory).unwrap_or_default();
     read_admission_rules(&mut root, &mut server.admission);
     root.finish();
-    Config { server, redis, memory }
+    Config { server, tls, upstream_tls, redis, memory }
 }
 
 fn read_server(mut server: Section<'_, '_>) -> ServerConfig {

@@ -63,7 +63,7 @@ pub(super) async fn run(
 fn to_proxy(address: SocketAddr) -> Result<Group, Failure> {
     let place = Address::Tcp { host: address.ip().to_string(), port: address.port() };
     let member = Member { address: place, weight: 1 };
-    Group::build(Algorithm::RoundRobin, &[member], &Timeouts::default(), None)
+    Group::build(Algorithm::RoundRobin, &[member], &Timeouts::default(), None, None)
         .map_err(|error| Failure::Runtime(format!("evenly: {error}")))
 }
 

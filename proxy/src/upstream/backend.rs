@@ -3,6 +3,7 @@
 use std::{collections::VecDeque, io, sync::Arc, time::Duration};
 
 use parking_lot::Mutex;
+use rustls::ClientConfig;
 use tokio::time::Instant;
 
 use super::{connect::connect, h1::Connection};
@@ -15,6 +16,8 @@ pub(crate) struct Backend {
     address: Address,
     connect_timeout: Duration,
     idle_timeout: Duration,
+    /// For `https://` members.
+    tls: Option<Arc<ClientConfig>>,
     kept: Arc<Kept>,
 }
 
@@ -32,14 +35,14 @@ struct Idle {
 }
 
 impl Backend {
-    pub(crate) fn new(address: Address, timeouts: &Timeouts) -> Self {
-        let kept = Arc::default();
-        Backend { address, connect_timeout: timeouts.connect, idle_timeout: timeouts.idle, kept }
+    pub(crate) fn new(address: Address, timeouts: &Timeouts, tls: Option<&Arc<ClientConfig>>) -> Self {
+        let (connect_timeout, idle_timeout) = (timeouts.connect, timeouts.idle);
+        Backend { address, connect_timeout, idle_timeout, tls: tls.cloned(), kept: Arc::default() }
     }
 
     /// The same member under new settings: it keeps its connections.
-    pub(crate) fn renewed(&self, timeouts: &Timeouts) -> Self {
-        Backend { kept: Arc::clone(&self.kept), ..Backend::new(self.address.clone(), timeouts) }
+    pub(crate) fn renewed(&self, timeouts: &Timeouts, tls: Option<&Arc<ClientConfig>>) -> Self {
+        Backend { kept: Arc::clone(&self.kept), ..Backend::new(self.address.clone(), timeouts, tls) }
     }
 
     pub(crate) fn address(&self) -> &Address {
@@ -59,7 +62,7 @@ impl Backend {
 
     /// A new connection.
     pub(crate) async fn connect(&self) -> io::Result<Connection> {
-        connect(&self.address, self.connect_timeout).await.map(Connection::new)
+        connect(&self.address, self.connect_timeout, self.tls.as_ref()).await.map(Connection::new)
     }
 
     /// Keeps a connection for a later request, and lets go of those that waited too long.

@@ -4,6 +4,7 @@ use std::{
     io,
     net::{IpAddr, SocketAddr},
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll},
     time::Duration,
 };
@@ -14,18 +15,26 @@ use tokio::{
     time::timeout,
 };
 
-use crate::config::Address;
+use rustls::ClientConfig;
+use tokio_rustls::{TlsConnector, client::TlsStream};
+
+use crate::{config::Address, tls::server_name};
 
 /// A byte stream to a member.
 #[derive(Debug)]
 pub(crate) enum Stream {
     Tcp(TcpStream),
     Unix(UnixStream),
+    Tls(Box<TlsStream<TcpStream>>),
 }
 
 /// Opens a connection within `limit`, trying each address a name has.
-pub(crate) async fn connect(address: &Address, limit: Duration) -> io::Result<Stream> {
-    match timeout(limit, open(address)).await {
+pub(crate) async fn connect(
+    address: &Address,
+    limit: Duration,
+    tls: Option<&Arc<ClientConfig>>,
+) -> io::Result<Stream> {
+    match timeout(limit, open(address, tls)).await {
         Ok(opened) => opened,
         Err(_) => Err(io::Error::new(
             io::ErrorKind::TimedOut,
@@ -34,19 +43,28 @@ pub(crate) async fn connect(address: &Address, limit: Duration) -> io::Result<St
     }
 }
 
-async fn open(address: &Address) -> io::Result<Stream> {
+async fn open(address: &Address, tls: Option<&Arc<ClientConfig>>) -> io::Result<Stream> {
     match address {
         Address::Unix(path) => Ok(Stream::Unix(UnixStream::connect(path).await?)),
-        Address::Tcp { host, port } => {
-            let stream = match host.parse::<IpAddr>() {
-                Ok(ip) => TcpStream::connect(SocketAddr::new(ip, *port)).await?,
-                Err(_) => TcpStream::connect((host.as_str(), *port)).await?,
-            };
-            // A request leaves in one write; waiting for more only delays it.
-            stream.set_nodelay(true)?;
-            Ok(Stream::Tcp(stream))
+        Address::Tcp { host, port } => open_tcp(host, *port).await.map(Stream::Tcp),
+        Address::Tls { host, port } => {
+            let name = server_name(host)?;
+            let tls = tls.ok_or_else(|| io::Error::other("no TLS was set up for this group"))?;
+            let stream =
+                TlsConnector::from(Arc::clone(tls)).connect(name, open_tcp(host, *port).await?).await?;
+            Ok(Stream::Tls(Box::new(stream)))
         }
     }
+}
+
+async fn open_tcp(host: &str, port: u16) -> io::Result<TcpStream> {
+    let stream = match host.parse::<IpAddr>() {
+        Ok(ip) => TcpStream::connect(SocketAddr::new(ip, port)).await?,
+        Err(_) => TcpStream::connect((host, port)).await?,
+    };
+    // A request leaves in one write; waiting for more only delays it.
+    stream.set_nodelay(true)?;
+    Ok(stream)
 }
 
 impl AsyncRead for Stream {
@@ -54,6 +72,7 @@ impl AsyncRead for Stream {
         match self.get_mut() {
             Stream::Tcp(stream) => Pin::new(stream).poll_read(cx, buf),
             Stream::Unix(stream) => Pin::new(stream).poll_read(cx, buf),
+            Stream::Tls(stream) => Pin::new(stream).poll_read(cx, buf),
         }
     }
 }
@@ -63,6 +82,7 @@ impl AsyncWrite for Stream {
         match self.get_mut() {
             Stream::Tcp(stream) => Pin::new(stream).poll_write(cx, buf),
             Stream::Unix(stream) => Pin::new(stream).poll_write(cx, buf),
+            Stream::Tls(stream) => Pin::new(stream).poll_write(cx, buf),
         }
     }
 
@@ -70,6 +90,7 @@ impl AsyncWrite for Stream {
         match self.get_mut() {
             Stream::Tcp(stream) => Pin::new(stream).poll_flush(cx),
             Stream::Unix(stream) => Pin::new(stream).poll_flush(cx),
+            Stream::Tls(stream) => Pin::new(stream).poll_flush(cx),
         }
     }
 
@@ -77,6 +98,7 @@ impl AsyncWrite for Stream {
         match self.get_mut() {
             Stream::Tcp(stream) => Pin::new(stream).poll_shutdown(cx),
             Stream::Unix(stream) => Pin::new(stream).poll_shutdown(cx),
+            Stream::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
         }
     }
 }

@@ -1,8 +1,9 @@
 //! Members that share the work of one name, and how they outlive a reload.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use balancers::{Algorithm, Edit, EditError, Pool, Values};
+use rustls::ClientConfig;
 
 use super::backend::Backend;
 use crate::config::{Member, Timeouts};
@@ -23,12 +24,14 @@ impl Group {
         algorithm: Algorithm,
         members: &[Member],
         timeouts: &Timeouts,
+        tls: Option<&Arc<ClientConfig>>,
         previous: Option<&Group>,
     ) -> Result<Group, EditError> {
         let backend = |member: &Member| {
             let id = member.address.to_string();
-            let kept = previous.and_then(|group| group.pool.with_value(&id, |kept| kept.renewed(timeouts)));
-            let backend = kept.unwrap_or_else(|| Backend::new(member.address.clone(), timeouts));
+            let kept =
+                previous.and_then(|group| group.pool.with_value(&id, |kept| kept.renewed(timeouts, tls)));
+            let backend = kept.unwrap_or_else(|| Backend::new(member.address.clone(), timeouts, tls));
             (id, member.weight, backend)
         };
         let all = |edit: &mut Edit<Backend>| edit.replace_all(members.iter().map(backend), Values::Replace);
@@ -56,7 +59,7 @@ mod tests {
 
     fn group(algorithm: Algorithm, members: &[&str], previous: Option<&Group>) -> Result<Group, EditError> {
         let members: Vec<Member> = members.iter().map(|member| member.parse().unwrap()).collect();
-        Group::build(algorithm, &members, &Timeouts::default(), previous)
+        Group::build(algorithm, &members, &Timeouts::default(), None, previous)
     }
 
     #[test]
@@ -76,7 +79,7 @@ mod tests {
     fn what_cannot_be_built_changes_nothing() {
         let before = group(Algorithm::P2c, &["a:1"], None).unwrap();
         let member = Member { weight: 0, .."b:1".parse().unwrap() };
-        assert!(Group::build(Algorithm::P2c, &[member], &Timeouts::default(), Some(&before)).is_err());
+        assert!(Group::build(Algorithm::P2c, &[member], &Timeouts::default(), None, Some(&before)).is_err());
         assert_eq!(before.pool.members().len(), 1);
         assert_eq!(&*before.pool.members()[0].id, "a:1");
     }

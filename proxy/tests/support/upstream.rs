@@ -99,11 +99,17 @@ async fn answer(name: &'static str, request: Request<Incoming>) -> Response<Body
         }
         "bytes" => builder.header("content-length", number).body(Zeros { left: number }.boxed_unsync()),
         "status" => builder.status(u16::try_from(number).unwrap()).body(full(name)),
-        "echo" => builder.body(request.into_body().boxed_unsync()),
+        "echo" => {
+            let kind = request.headers().get("content-type").cloned();
+            let builder =
+                kind.into_iter().fold(builder, |builder, kind| builder.header("content-type", kind));
+            builder.body(request.into_body().boxed_unsync())
+        }
         "max-age" => builder.header("cache-control", format!("max-age={number}")).body(full(name)),
         "headers" => {
+            let line = format!("{} {}\n", request.method(), request.uri());
             let lines = request.headers().iter().map(|(n, v)| format!("{n}: {}\n", v.to_str().unwrap()));
-            builder.body(full(&lines.collect::<String>()))
+            builder.body(full(&(line + &lines.collect::<String>())))
         }
         _ => builder.body(full(name)),
     }

@@ -1,0 +1,207 @@
+//! `[[rules]]` as their users write them: block, redirect, rewrite, ask for users, change answers.
+
+mod support;
+
+use support::{Client, Evenly, Reply, Upstream};
+
+fn start(up: &Upstream, rules: &str) -> Evenly {
+    let users = "user = { alice = \"s3cret:with:colons\", bob = \"b\" }";
+    Evenly::start(&format!("proxy_pass = [\"{}\"]\n{users}", up.address), rules)
+}
+
+fn get(client: &mut Client, path: &str, fields: &str) -> Reply {
+    client.request("GET", path, fields, b"")
+}
+
+#[test]
+fn a_blocked_path_is_blocked_however_it_is_written() {
+    let up = Upstream::start("a");
+    let evenly =
+        start(&up, "[[rules]]\npath_prefix = \"/blocked\"\naction = \"block\"\nbody = \"not here\"\n");
+    let mut client = evenly.client();
+    for path in [
+        "/blocked/x",
+        "/%62locked/x",
+        "/./blocked/x",
+        "//blocked/x",
+        "/%2e/blocked/x",
+        "/;/blocked/x",
+        "/blocked;x=y",
+        "///blocked//x",
+        "/a/../blocked/x",
+        "/%5cblocked/x",
+        "/\\blocked/x",
+        "/a%2Fb/../../blocked",
+    ] {
+        let reply = get(&mut client, path, "");
+        assert_eq!((reply.status, reply.text()), (403, "not here"), "{path}");
+    }
+    assert_eq!(up.hits(), 0);
+    assert_eq!(get(&mut client, "/open", "").status, 200);
+}
+
+#[test]
+fn conditions_and_redirects() {
+    let up = Upstream::start("a");
+    let evenly = start(
+        &up,
+        r#"
+        [[rules]]
+        host = "*.old.test"
+        action = "redirect"
+        status = 308
+        to = "https://new.test$path$query"
+
+        [[rules]]
+        method = ["DELETE", "PUT"]
+        client = "127.0.0.0/8"
+        action = "block"
+        status = 405
+
+        [[rules]]
+        query = { debug = "*" }
+        header = { x-internal = "no*" }
+        action = "block"
+        status = 418
+    "#,
+    );
+    let mut client = evenly.client();
+    client.send(b"GET /a%20b?c=d HTTP/1.1\r\nHost: www.OLD.test.\r\n\r\n").unwrap();
+    let reply = client.reply("GET").unwrap();
+    assert_eq!((reply.status, reply.header("location")), (308, Some("https://new.test/a%20b?c=d")));
+    assert_eq!(client.request("DELETE", "/", "", b"").status, 405);
+    assert_eq!(get(&mut client, "/?debug", "X-Internal: nobody\r\n").status, 418);
+    assert_eq!(get(&mut client, "/?debug", "").status, 200);
+}
+
+#[test]
+fn requests_are_rewritten() {
+    let up = Upstream::start("a");
+    let evenly = start(
+        &up,
+        r#"
+        [[rules]]
+        path_regex = "^/v1/(.*)$"
+        set_path = "/headers"
+        set_query = { version = "1" }
+        set_headers = { x-api-key = "k1" }
+        remove_headers = "cookie"
+        set_host = "api.test:8080"
+    "#,
+    );
+    let reply = get(&mut evenly.client(), "/v1/users?a=b", "Cookie: c=d\r\n");
+    let seen = reply.text().to_lowercase();
+    assert!(seen.starts_with("get /headers?a=b&version=1"), "{seen}");
+    assert!(
+        seen.contains("x-api-key: k1") && seen.contains("host: api.test:8080") && !seen.contains("cookie"),
+        "{seen}"
+    );
+}
+
+#[test]
+fn answers_are_rewritten_with_their_length_and_tag() {
+    let up = Upstream::start("a");
+    let evenly = start(
+        &up,
+        r#"
+        [[rules]]
+        path = "/echo"
+        [rules.response]
+        status = 203
+        set_headers = { x-patched = "yes" }
+        remove_headers = ["date"]
+        json_patch = '[{ "op": "replace", "path": "/price", "value": 0 }]'
+        json_merge = '{ "internal": null }'
+
+        [[rules]]
+        path = "/echo/text"
+        [rules.response]
+        replace = { price = "prize" }
+    "#,
+    );
+    let mut client = evenly.client();
+    let reply = client.request(
+        "POST",
+        "/echo",
+        "Content-Type: application/json\r\n",
+        br#"{"price":9,"internal":1,"b":2}"#,
+    );
+    assert_eq!((reply.status, reply.header("x-patched")), (203, Some("yes")));
+    assert_eq!(reply.text(), r#"{"price":0,"b":2}"#);
+    let text = "Content-Type: text/plain\r\n";
+    let reply = client.request("GET", "/echo/text", text, b"the price");
+    assert_eq!((reply.status, reply.text()), (200, "the prize"));
+    let tagged = format!("{text}If-None-Match: {}\r\n", reply.header("etag").unwrap());
+    assert_eq!(client.request("GET", "/echo/text", &tagged, b"the price").status, 304);
+    assert_eq!(client.request("GET", "/echo/text", &tagged, b"a new price").status, 200);
+    // What cannot be rewritten is not passed on as it is.
+    assert_eq!(client.request("POST", "/echo", "Content-Type: application/json\r\n", b"no json").status, 502);
+}
+
+#[test]
+fn a_rule_asks_for_users() {
+    let up = Upstream::start("a");
+    let evenly = start(
+        &up,
+        r#"
+        [[rules]]
+        path_prefix = "/private"
+        auth = true
+
+        [[rules]]
+        path_prefix = "/alice"
+        allow_users = "alice"
+    "#,
+    );
+    let mut client = evenly.client();
+    let alice = "Authorization: Basic YWxpY2U6czNjcmV0OndpdGg6Y29sb25z\r\n";
+    let bob = "Authorization: Basic Ym9iOmI=\r\n";
+    for (path, fields, expected) in [
+        ("/private/x", "", 401),
+        ("//private/x", "", 401),
+        ("/private/x", "Authorization: Basic !!!!\r\n", 401),
+        ("/private/x", &format!("{bob}{alice}"), 401),
+        ("/private/x", bob, 200),
+        ("/alice", bob, 403),
+        ("/alice", alice, 200),
+        ("/open", "", 200),
+    ] {
+        let reply = get(&mut client, path, fields);
+        assert_eq!(reply.status, expected, "{path} {fields}");
+        assert_eq!(reply.header("www-authenticate").is_some(), expected == 401);
+    }
+    let seen = get(&mut client, "/headers", alice);
+    assert!(seen.text().contains("Basic"), "not used here, so passed on");
+}
+
+#[test]
+fn faults_in_rules_have_their_place() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("cfg.toml");
+    std::fs::write(
+        &file,
+        r#"[server]
+proxy_pass = ["127.0.0.1:6000"]
+trusted_proxies = ["10.0.0.0/99"]
+[[rules]]
+path_regex = "("
+action = "blok"
+set_headers = { content-length = "1" }
+to = "/x"
+[[rules]]
+action = "redirect"
+nonsense = 1
+"#,
+    )
+    .unwrap();
+    let output = std::process::Command::new(env!("CARGO_BIN_EXE_evenly"))
+        .args(["check", "--config"])
+        .arg(&file)
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    let said = String::from_utf8(output.stderr).unwrap();
+    for place in [":3:", ":5:", ":6:", ":7:", ":8:", ":10:", ":11:"] {
+        assert!(said.contains(&format!("cfg.toml{place}")), "{place} in {said}");
+    }
+}

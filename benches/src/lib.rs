@@ -2,4 +2,11 @@
 
 #[cfg(feature = "balancing-rivals")]
 pub mod balancing;
+pub mod belady;
+#[cfg(feature = "cache-rivals")]
+pub mod cache_rivals;
+pub mod caches;
+pub mod counting;
 pub mod simulation;
+pub mod traces;
+pub mod zipf;

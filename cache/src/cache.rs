@@ -200,8 +200,10 @@ impl<K: Hash + Eq, V, S: BuildHasher> Cache<K, V, S> {
         let mut sum = Stats::default();
         for Padded(shard) in &self.inner.shards {
             let shard = shard.lock();
-            sum.add(&Stats { len: shard.len() as u64, weight: shard.weight(), ..shard.stats });
+            sum.add(&Stats { len: shard.len() as u64, ..shard.stats });
         }
+        // Not summed: while the shards are read one by one, weight moves between them.
+        sum.weight = self.weight();
         sum
     }
 

@@ -68,7 +68,8 @@ impl<K: 'static, V: 'static> Core<K, V> {
     /// Counts a use of the entry and lends its value.
     #[inline]
     pub fn hit(&mut self, slot: Slot, now: u64) -> &mut V {
-        self.shard.hit(slot.0, now);
+        let hash = self.shard.hash(slot.0);
+        self.shard.hit(slot.0, hash, now);
         self.shard.value_mut(slot.0)
     }
 

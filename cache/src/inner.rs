@@ -87,18 +87,44 @@ impl<K: Hash + Eq, V, S: BuildHasher> Inner<K, V, S> {
         Q: Hash + Eq + ?Sized,
     {
         let hash = self.settings.hasher.hash_one(key);
+        // Without deadlines there is no clock to read, and the reading of it stays out of this function's way.
+        if !self.timed.load(Ordering::Relaxed) {
+            let mut shard = self.shard(hash);
+            if !shard.is_timed() {
+                let found = shard.find(hash as u32, key);
+                return match found {
+                    Some(slot) => {
+                        if is_use {
+                            shard.hit_timeless(slot, hash as u32);
+                        }
+                        Some(read(shard.value(slot)))
+                    }
+                    None => {
+                        shard.stats.misses += u64::from(is_use);
+                        None
+                    }
+                };
+            }
+        }
+        self.look_timed(hash, key, is_use, read)
+    }
+
+    #[inline(never)]
+    fn look_timed<Q, R>(&self, hash: u64, key: &Q, is_use: bool, read: impl FnOnce(&V) -> R) -> Option<R>
+    where
+        K: Borrow<Q>,
+        Q: Hash + Eq + ?Sized,
+    {
         let (mut shard, now) = self.lock_for_look(hash);
         match shard.find(hash as u32, key) {
-            Some(slot) if !shard.is_timed() || !shard.is_dead(slot, now) => {
+            Some(slot) if !shard.is_dead(slot, now) => {
                 if is_use {
-                    shard.hit(slot, now);
+                    shard.hit(slot, hash as u32, now);
                 }
                 Some(read(shard.value(slot)))
             }
             found => {
-                if is_use {
-                    shard.stats.misses += 1;
-                }
+                shard.stats.misses += u64::from(is_use);
                 if let Some(slot) = found {
                     self.bury(shard, slot);
                 }
@@ -227,7 +253,13 @@ impl<K: Hash + Eq, V, S: BuildHasher> Inner<K, V, S> {
                     Err(missing) => missing,
                 }
             };
-            let lock = gathering.get_or_insert_with(|| self.gathering.lock());
+            let mut missing = missing;
+            if gathering.is_none() {
+                // Whoever gathers before us may need what we hold: nobody waits for this lock with weight in hand.
+                missing += room.give_back();
+                gathering = Some(self.gathering.lock());
+            }
+            let Some(lock) = &gathering else { continue };
             room.credit += self.gather(missing, &mut departed, lock);
         }
         drop(gathering);

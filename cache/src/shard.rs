@@ -69,9 +69,17 @@ pub(crate) struct Room<'a> {
     pub(crate) now: u64,
 }
 
+impl Room<'_> {
+    /// Returns the weight not yet used to the budget, and says how much it was.
+    pub(crate) fn give_back(&mut self) -> u64 {
+        self.budget.release(self.credit);
+        std::mem::take(&mut self.credit)
+    }
+}
+
 impl Drop for Room<'_> {
     fn drop(&mut self) {
-        self.budget.release(self.credit);
+        self.give_back();
     }
 }
 
@@ -116,13 +124,24 @@ impl<K, V> Shard<K, V> {
         self.index.find(hash, |slot| self.entries.get(slot as usize).is_some_and(|entry| is_it(&entry.key)))
     }
 
+    /// Counts a use of the entry in `slot`, whose hash is this.
     #[inline]
-    pub(crate) fn hit(&mut self, slot: u32, now: u64) {
-        self.stats.hits += 1;
-        self.policy.hit(slot, &self.facts);
+    pub(crate) fn hit(&mut self, slot: u32, hash: u32, now: u64) {
+        self.hit_timeless(slot, hash);
         if let Some(wheel) = &mut self.wheel {
             wheel.used(slot, now);
         }
+    }
+
+    /// The same where nothing has a deadline.
+    #[inline]
+    pub(crate) fn hit_timeless(&mut self, slot: u32, hash: u32) {
+        self.stats.hits += 1;
+        self.policy.hit(slot, hash, &self.facts);
+    }
+
+    pub(crate) fn hash(&self, slot: u32) -> u32 {
+        self.facts.hash(slot)
     }
 
     #[inline]

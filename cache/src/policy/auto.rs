@@ -152,8 +152,7 @@ impl Auto {
     }
 
     #[inline]
-    fn sample(&self, slot: u32, facts: &Facts) {
-        let hash = facts.hash(slot);
+    fn sample(&self, slot: u32, hash: u32, facts: &Facts) {
         if hash.wrapping_mul(0x9e37_79b1) < self.threshold {
             self.chooser.observe(hash, facts.weight(slot));
         }
@@ -181,13 +180,13 @@ fn part(share: u64, permille: u32) -> u64 {
 impl Replacement for Auto {
     fn inserted(&mut self, slot: u32, facts: &Facts) {
         self.segments.inserted(slot, facts);
-        self.sample(slot, facts);
+        self.sample(slot, facts.hash(slot), facts);
     }
 
     #[inline]
-    fn hit(&mut self, slot: u32, facts: &Facts) {
+    fn hit(&mut self, slot: u32, hash: u32, facts: &Facts) {
         self.segments.hit(slot, facts);
-        self.sample(slot, facts);
+        self.sample(slot, hash, facts);
     }
 
     fn overwritten(&mut self, slot: u32, old_weight: u64, facts: &Facts) {

@@ -52,7 +52,7 @@ impl Replacement for Lfu {
         self.enter(slot, rank);
     }
 
-    fn hit(&mut self, slot: u32, _facts: &Facts) {
+    fn hit(&mut self, slot: u32, _hash: u32, _facts: &Facts) {
         let rank = self.rank_of[slot as usize];
         let Rank { count, order, higher, .. } = self.ranks[rank as usize];
         let next_exists = higher != NIL && self.ranks[higher as usize].count == count + 1;
@@ -67,7 +67,7 @@ impl Replacement for Lfu {
     }
 
     fn overwritten(&mut self, slot: u32, _old_weight: u64, facts: &Facts) {
-        self.hit(slot, facts);
+        self.hit(slot, facts.hash(slot), facts);
     }
 
     fn victim(&mut self, keep: u32, _facts: &Facts) -> Option<Victim> {

@@ -28,12 +28,12 @@ impl Replacement for Lru {
     }
 
     #[inline]
-    fn hit(&mut self, slot: u32, _facts: &Facts) {
+    fn hit(&mut self, slot: u32, _hash: u32, _facts: &Facts) {
         self.links.move_to_head(&mut self.order, slot);
     }
 
     fn overwritten(&mut self, slot: u32, _old_weight: u64, facts: &Facts) {
-        self.hit(slot, facts);
+        self.hit(slot, facts.hash(slot), facts);
     }
 
     fn victim(&mut self, keep: u32, _facts: &Facts) -> Option<Victim> {

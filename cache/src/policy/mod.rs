@@ -110,8 +110,8 @@ impl std::error::Error for UnknownPolicy {}
 pub(crate) trait Replacement {
     /// A new entry lives in `slot`.
     fn inserted(&mut self, slot: u32, facts: &Facts);
-    /// The entry in `slot` was used.
-    fn hit(&mut self, slot: u32, facts: &Facts);
+    /// The entry in `slot`, whose hash is this, was used.
+    fn hit(&mut self, slot: u32, hash: u32, facts: &Facts);
     /// The value in `slot`, which weighed `old_weight`, was replaced.
     fn overwritten(&mut self, slot: u32, old_weight: u64, facts: &Facts);
     /// The slot to vacate next, never `keep`.
@@ -190,8 +190,8 @@ impl Replacement for Running {
         each!(self, policy => policy.inserted(slot, facts));
     }
     #[inline]
-    fn hit(&mut self, slot: u32, facts: &Facts) {
-        each!(self, policy => policy.hit(slot, facts));
+    fn hit(&mut self, slot: u32, hash: u32, facts: &Facts) {
+        each!(self, policy => policy.hit(slot, hash, facts));
     }
     fn overwritten(&mut self, slot: u32, old_weight: u64, facts: &Facts) {
         each!(self, policy => policy.overwritten(slot, old_weight, facts));

@@ -79,7 +79,7 @@ impl Replacement for S3Fifo {
     }
 
     #[inline]
-    fn hit(&mut self, slot: u32, _facts: &Facts) {
+    fn hit(&mut self, slot: u32, _hash: u32, _facts: &Facts) {
         let mark = &mut self.marks[slot as usize];
         if *mark & COUNT < COUNT {
             *mark += 1;
@@ -89,7 +89,7 @@ impl Replacement for S3Fifo {
     fn overwritten(&mut self, slot: u32, old_weight: u64, facts: &Facts) {
         let queue = self.queue(self.marks[slot as usize]);
         queue.weight = queue.weight - old_weight + facts.weight(slot);
-        self.hit(slot, facts);
+        self.hit(slot, facts.hash(slot), facts);
     }
 
     fn victim(&mut self, keep: u32, facts: &Facts) -> Option<Victim> {

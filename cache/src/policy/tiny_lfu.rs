@@ -76,7 +76,7 @@ impl Replacement for TinyLfu {
     }
 
     #[inline]
-    fn hit(&mut self, slot: u32, facts: &Facts) {
+    fn hit(&mut self, slot: u32, _hash: u32, facts: &Facts) {
         self.segments.hit(slot, facts);
         self.sample(true);
     }

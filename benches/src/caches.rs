@@ -1,0 +1,56 @@
+//! What the cache benches ask of a cache, and ours by policy. The rivals: `cache_rivals`.
+
+use cache::{Cache, Policy};
+use std::hash::BuildHasher;
+
+/// What the benches ask of a cache of `u64` keys and values.
+pub trait Contender: Send + Sync {
+    /// The value, counted as a use.
+    fn get(&self, key: u64) -> Option<u64>;
+    /// Stores a value.
+    fn insert(&self, key: u64, value: u64);
+    /// Entries held, after any pending work.
+    fn len(&self) -> usize;
+    /// Whether nothing is held.
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+/// A cache to be built with a capacity.
+pub struct Maker {
+    /// Its name in tables.
+    pub name: String,
+    /// Builds it.
+    pub make: Box<dyn Fn(usize) -> Box<dyn Contender>>,
+}
+
+impl Maker {
+    pub(crate) fn new<C: Contender + 'static>(name: &str, make: impl Fn(usize) -> C + 'static) -> Self {
+        Self { name: name.to_owned(), make: Box::new(move |capacity| Box::new(make(capacity))) }
+    }
+}
+
+/// Our caches, one for each policy, with their default shards and a fixed seed.
+#[must_use]
+pub fn ours() -> Vec<Maker> {
+    let maker = |policy: &'static Policy| {
+        Maker::new(&format!("evenly {policy}"), |capacity| {
+            let builder = Cache::builder(capacity as u64).policy(*policy).seed(1);
+            builder.build().expect("the capacity is not 0")
+        })
+    };
+    Policy::ALL.iter().map(maker).collect()
+}
+
+impl<S: BuildHasher + Send + Sync> Contender for Cache<u64, u64, S> {
+    fn get(&self, key: u64) -> Option<u64> {
+        Self::get(self, &key)
+    }
+    fn insert(&self, key: u64, value: u64) {
+        Self::insert(self, key, value);
+    }
+    fn len(&self) -> usize {
+        Self::len(self)
+    }
+}

@@ -53,6 +53,8 @@ struct State {
     dialer: Arc<Dialer>,
     watch: Option<Arc<Watch>>,
     map: Sender<Knowledge>,
+    /// Nodes that answers pointed at and that are not in the map yet, so that all who are sent there share a connection.
+    strays: parking_lot::Mutex<Vec<(Address, Arc<Node>)>>,
     /// Somebody noticed that the map is out of date.
     doubt: Notify,
 }
@@ -83,7 +85,8 @@ impl Cluster {
         watch: Option<Arc<Watch>>,
     ) -> Self {
         let map = Sender::new(Knowledge::NothingYet);
-        let state = State { server, config: config.clone(), seeds, dialer, watch, map, doubt: Notify::new() };
+        let (config, strays, doubt) = (config.clone(), parking_lot::Mutex::default(), Notify::new());
+        let state = State { server, config, seeds, dialer, watch, map, strays, doubt };
         Self { state: Arc::new(state), learner: std::sync::Mutex::new(None) }
     }
 
@@ -204,7 +207,16 @@ impl Cluster {
         {
             return node.clone();
         }
-        self.state.new_node(address)
+        let mut strays = self.state.strays.lock();
+        if let Some((_, node)) = strays.iter().find(|(known, _)| known == address) {
+            return node.clone();
+        }
+        if strays.len() >= STRAYS_MAX {
+            strays.clear();
+        }
+        let node = self.state.new_node(address);
+        strays.push((address.clone(), node.clone()));
+        node
     }
 
     fn ensure_learner(&self) -> Result<(), StoreError> {
@@ -278,6 +290,7 @@ impl State {
             Knowledge::Map(map) => map.nodes.clone(),
             _ => Vec::new(),
         };
+        known.extend(self.strays.lock().iter().cloned());
         for seed in &self.seeds {
             if !known.iter().any(|(address, _)| address == seed) {
                 known.push((seed.clone(), self.new_node(seed)));
@@ -315,6 +328,7 @@ impl State {
     }
 
     fn replace(&self, map: Map) {
+        self.strays.lock().clear();
         let has_changed = match &*self.map.borrow() {
             Knowledge::Map(old) => !old.is_same(&map),
             _ => true,
@@ -439,6 +453,8 @@ const SLOTS: usize = 16_384;
 const NOBODY: u16 = u16::MAX;
 /// Redirections followed for one command.
 const REDIRECTS_MAX: usize = 5;
+/// Nodes outside the map remembered at a time: more than a Cluster moves to at once.
+const STRAYS_MAX: usize = 16;
 const LEARN_AT_MOST_EVERY: Duration = Duration::from_millis(100);
 const LEARN_AT_LEAST_EVERY: Duration = Duration::from_secs(30);
 

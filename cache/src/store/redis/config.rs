@@ -236,8 +236,9 @@ impl RedisConfig {
         self
     }
 
-    /// The longest value, at most 512 MiB − 40 bytes, Redis' own limit. Longer ones are refused here and never read from
-    /// there. Default 8 MiB.
+    /// The longest value, at most 512 MiB − 40 bytes, Redis' own limit. Longer ones are refused here; one that
+    /// another put there is not read: its reader gets an error and the connection is opened anew. So all who share a
+    /// namespace should have the same limit. Default 8 MiB.
     pub fn max_value_bytes(mut self, bytes: usize) -> Self {
         self.max_value_bytes = bytes;
         self

@@ -43,3 +43,8 @@ cache-suite:
 .PHONY: loom
 loom:
 	RUSTFLAGS="--cfg loom" cargo test -p balancers --test loom --release --target-dir target/loom
+
+# The Redis store beside plain redis-rs, fred and deadpool-redis.
+.PHONY: bench-redis
+bench-redis:
+	cargo bench -p evenly-benches --features redis-rivals --bench redis

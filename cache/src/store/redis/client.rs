@@ -497,3 +497,17 @@ const TOUCH: &str = "\
 if redis.call('PEXPIRE', KEYS[1], ARGV[1]) == 0 then return 0 end
 if redis.call('STRLEN', KEYS[1]) >= 40 then redis.call('SETRANGE', KEYS[1], 16, ARGV[2]) end
 return 1";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Each operation is one allocation of this size: rare ways are boxed so that it stays small.
+    #[test]
+    fn futures_are_small() {
+        let redis = Redis::new(RedisConfig::from_url("localhost").unwrap()).unwrap();
+        let get = size_of_val(&redis.fetch_entry(b"k"));
+        let put = size_of_val(&redis.store(b"k", b"v", Keep::for_ttl(Duration::from_secs(1))));
+        assert!(get <= 2_048 && put <= 2_560, "get {get} bytes, put {put} bytes");
+    }
+}

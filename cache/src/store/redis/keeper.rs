@@ -74,7 +74,7 @@ pub(super) async fn keep(state: Arc<State>) {
 }
 
 /// A connection that has answered and that hears of changes, and the task that moves its bytes.
-async fn open(state: &State, id: u64, nonce: u64) -> Result<(Line, Driving), String> {
+async fn open(state: &State, id: u64, nonce: u64) -> Result<(Arc<Line>, Driving), String> {
     let (mut connection, driver) = dial(state).await?;
     ping(&mut connection, nonce).await?;
     if let Finder::Sentinels(..) = state.finder {
@@ -84,7 +84,7 @@ async fn open(state: &State, id: u64, nonce: u64) -> Result<(Line, Driving), Str
         watch.begin(&mut connection).await?;
     }
     let lanes = Arc::new(Lanes::new(connection.clone()));
-    Ok((Line { connection, lanes, id, since: Instant::now() }, driver))
+    Ok((Arc::new(Line { connection, lanes, id, since: Instant::now() }), driver))
 }
 
 /// A connection that is logged in.
@@ -96,7 +96,8 @@ pub(super) async fn dial(state: &State) -> Result<(MultiplexedConnection, Drivin
 }
 
 /// Returns when `line` is of no use any more, with the reason; callers no longer see it by then.
-async fn watch_over(state: &State, mut line: Line, mut driver: Driving, chance: &mut u64) -> String {
+async fn watch_over(state: &State, line: Arc<Line>, mut driver: Driving, chance: &mut u64) -> String {
+    let mut connection = line.connection.clone();
     let silence_max = state.limits.response * SILENCE_FACTOR;
     loop {
         let reason = tokio::select! {
@@ -109,7 +110,7 @@ async fn watch_over(state: &State, mut line: Line, mut driver: Driving, chance: 
             },
             () = sleep(state.limits.ping_every) => {
                 line.lanes.close_idle(state);
-                let answer = timeout(silence_max, ping(&mut line.connection, split_mix(chance))).await;
+                let answer = timeout(silence_max, ping(&mut connection, split_mix(chance))).await;
                 match answer {
                     Ok(Ok(())) => continue,
                     Ok(Err(reason)) => reason,

@@ -34,7 +34,7 @@ pub(super) struct Lanes {
 }
 
 /// One connection and what is on it.
-pub(super) struct Lane {
+struct Lane {
     connection: MultiplexedConnection,
     waiting: AtomicUsize,
     /// Milliseconds after the line began, when it was last given work.
@@ -46,7 +46,8 @@ pub(super) struct Lane {
 /// A lane with one operation more on it.
 pub(super) struct Riding {
     pub(super) connection: MultiplexedConnection,
-    lane: Arc<Lane>,
+    /// `None` where there is but one, and nobody asks how many are on it.
+    lane: Option<Arc<Lane>>,
 }
 
 impl Lanes {
@@ -58,7 +59,7 @@ impl Lanes {
     /// The connection for the next operation: the one where fewest wait.
     pub(super) fn ride(self: &Arc<Self>, state: &Arc<State>) -> Riding {
         if state.limits.lanes == 1 {
-            return Riding::on(self.main.clone());
+            return Riding { connection: self.main.connection.clone(), lane: None };
         }
         let others = self.others.read();
         let lane = std::iter::once(&self.main)
@@ -77,11 +78,9 @@ impl Lanes {
 
     /// Whether the operation went over the main connection. Another one that broke is let go here.
     pub(super) fn was_main(&self, riding: &Riding) -> bool {
-        if Arc::ptr_eq(&self.main, &riding.lane) {
-            return true;
-        }
-        self.others.write().retain(|lane| !Arc::ptr_eq(lane, &riding.lane));
-        false
+        let Some(ridden) = &riding.lane else { return true };
+        self.others.write().retain(|lane| !Arc::ptr_eq(lane, ridden));
+        Arc::ptr_eq(&self.main, ridden)
     }
 
     /// Lets go of connections that have had no work for a while.
@@ -115,13 +114,15 @@ impl Lane {
 impl Riding {
     fn on(lane: Arc<Lane>) -> Self {
         lane.waiting.fetch_add(1, Relaxed);
-        Self { connection: lane.connection.clone(), lane }
+        Self { connection: lane.connection.clone(), lane: Some(lane) }
     }
 }
 
 impl Drop for Riding {
     fn drop(&mut self) {
-        self.lane.waiting.fetch_sub(1, Relaxed);
+        if let Some(lane) = &self.lane {
+            lane.waiting.fetch_sub(1, Relaxed);
+        }
     }
 }
 

@@ -88,13 +88,12 @@ pub(super) struct Limits {
 pub(super) enum Link {
     /// Being opened for the first time, or again after a clean end: worth waiting for.
     Connecting,
-    Up(Line),
+    Up(Arc<Line>),
     /// The circuit is open, for this reason.
     Down(Arc<str>),
 }
 
 /// An open connection with its lanes, and its number among those of this server.
-#[derive(Clone)]
 pub(super) struct Line {
     /// The main connection, for pings.
     pub(super) connection: MultiplexedConnection,
@@ -157,7 +156,11 @@ impl Node {
         let _permit = self.state.enter()?;
         let mut tries_left = if is_repeatable { 2 } else { 1 };
         loop {
-            let line = self.line(deadline).await?;
+            let line = match self.state.open_line() {
+                Some(line) => line,
+                // Boxed: the rare way, and its state would make every operation's future larger.
+                None => Box::pin(self.line(deadline)).await?,
+            };
             if Instant::now() >= deadline {
                 // The time went before this server was asked: not its fault.
                 return Err(self.state.timed_out());
@@ -194,10 +197,7 @@ impl Node {
     }
 
     /// The open connection. Without one: an error at once if the circuit is open, else a wait.
-    async fn line(&self, deadline: Instant) -> Result<Line, StoreError> {
-        if let Link::Up(line) = &*self.state.link.borrow() {
-            return Ok(line.clone());
-        }
+    async fn line(&self, deadline: Instant) -> Result<Arc<Line>, StoreError> {
         self.ensure_keeper();
         if let Link::Down(reason) = &*self.state.link.borrow() {
             return Err(self.state.unavailable(reason.clone()));
@@ -225,6 +225,13 @@ impl Node {
 }
 
 impl State {
+    fn open_line(&self) -> Option<Arc<Line>> {
+        match &*self.link.borrow() {
+            Link::Up(line) => Some(line.clone()),
+            _ => None,
+        }
+    }
+
     fn enter(&self) -> Result<Permit<'_>, StoreError> {
         let permit = Permit(&self.in_flight);
         if self.in_flight.fetch_add(1, Relaxed) >= self.limits.in_flight {
@@ -310,7 +317,8 @@ impl Request<'_> {
         match self {
             Self::One(command) => connection.send_packed_command(command).await,
             Self::Many(commands) => {
-                connection.send_packed_commands(commands, 0, commands.len()).await.map(Value::Array)
+                // Boxed, as it would make the future of a single command larger.
+                Box::pin(connection.send_packed_commands(commands, 0, commands.len())).await.map(Value::Array)
             }
         }
     }

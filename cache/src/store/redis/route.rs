@@ -75,7 +75,8 @@ impl Route {
                 let value = node.send(&Request::One(&ask.command), ask.is_repeatable, deadline).await?;
                 accepted(&node.state.server, value)
             }
-            Self::Cluster(cluster) => cluster.ask(&ask, deadline).await,
+            // Boxed, as its state is large and would be part of every future.
+            Self::Cluster(cluster) => Box::pin(cluster.ask(&ask, deadline)).await,
         }
     }
 
@@ -87,7 +88,7 @@ impl Route {
                 let answers = ask_node(node, &asks, deadline).await.into_iter();
                 answers.map(|answer| answer.and_then(|value| accepted(&node.state.server, value))).collect()
             }
-            Self::Cluster(cluster) => cluster.ask_each(asks, deadline).await,
+            Self::Cluster(cluster) => Box::pin(cluster.ask_each(asks, deadline)).await,
         }
     }
 

@@ -1,0 +1,306 @@
+//! What does a `cache::store::Redis` cost over plain redis-rs, and how does it stand beside fred and deadpool-redis?
+//!
+//! One redis-server on loopback, one process, two worker threads. For each size of value and number of operations in
+//! flight, every client in turn works for a slice of time, nine rounds, the order turning with the round; the table
+//! has the median rate, lowest and highest behind it, and the processor time of this process for one operation, which a
+//! busy machine disturbs least. Then the price of a near hit of `Tiered`.
+//!
+//! `make bench-redis` runs it. Loopback has no distance: over a real network the differences shrink.
+#![allow(clippy::print_stdout, reason = "a bench prints its tables")]
+#![allow(missing_docs, reason = "no library")]
+
+#[path = "../../cache/tests/support/redis_server.rs"]
+#[allow(dead_code, unreachable_pub, missing_docs)]
+mod redis_server;
+
+use std::{
+    future::Future,
+    hint::black_box,
+    pin::Pin,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use cache::{
+    Policy,
+    store::{Keep, Memory, Redis, RedisConfig, Store, Tiered},
+};
+use deadpool_redis::{Config as PoolConfig, Pool, Runtime};
+use fred::prelude::{Builder, Client as Fred, ClientLike, Config as FredConfig, Expiration, KeysInterface};
+use redis::{AsyncCommands, aio::MultiplexedConnection};
+use redis_server::RedisServer;
+
+const TTL: Duration = Duration::from_secs(600);
+const KEYS: usize = 64;
+
+type Working<'a> = Pin<Box<dyn Future<Output = ()> + Send + 'a>>;
+
+/// A Redis client, as its users would use it.
+trait Client: Send + Sync {
+    fn get(&self, key: usize, len: usize) -> Working<'_>;
+    fn put(&self, key: usize, value: Bytes) -> Working<'_>;
+}
+
+struct Ours(Redis);
+
+impl Client for Ours {
+    fn get(&self, key: usize, len: usize) -> Working<'_> {
+        Box::pin(async move {
+            let value = self.0.get(name(key).as_bytes()).await.expect("an answer").expect("a value");
+            assert_eq!(black_box(value).len(), len);
+        })
+    }
+
+    fn put(&self, key: usize, value: Bytes) -> Working<'_> {
+        Box::pin(
+            async move { self.0.put(name(key).as_bytes(), value, Keep::for_ttl(TTL)).await.expect("kept") },
+        )
+    }
+}
+
+struct Plain(MultiplexedConnection);
+
+impl Client for Plain {
+    fn get(&self, key: usize, len: usize) -> Working<'_> {
+        let mut connection = self.0.clone();
+        Box::pin(async move {
+            let value: Vec<u8> = connection.get(name(key)).await.expect("an answer");
+            assert_eq!(black_box(value).len(), len);
+        })
+    }
+
+    fn put(&self, key: usize, value: Bytes) -> Working<'_> {
+        let mut connection = self.0.clone();
+        Box::pin(async move {
+            let ttl = TTL.as_millis() as u64;
+            connection.pset_ex::<_, _, ()>(name(key), &value[..], ttl).await.expect("kept");
+        })
+    }
+}
+
+struct Pooled(Pool);
+
+impl Client for Pooled {
+    fn get(&self, key: usize, len: usize) -> Working<'_> {
+        Box::pin(async move {
+            let mut connection = self.0.get().await.expect("a connection");
+            let value: Vec<u8> = connection.get(name(key)).await.expect("an answer");
+            assert_eq!(black_box(value).len(), len);
+        })
+    }
+
+    fn put(&self, key: usize, value: Bytes) -> Working<'_> {
+        Box::pin(async move {
+            let mut connection = self.0.get().await.expect("a connection");
+            let ttl = TTL.as_millis() as u64;
+            connection.pset_ex::<_, _, ()>(name(key), &value[..], ttl).await.expect("kept");
+        })
+    }
+}
+
+struct Freds(Fred);
+
+impl Client for Freds {
+    fn get(&self, key: usize, len: usize) -> Working<'_> {
+        Box::pin(async move {
+            let value: Bytes = self.0.get(name(key)).await.expect("an answer");
+            assert_eq!(black_box(value).len(), len);
+        })
+    }
+
+    fn put(&self, key: usize, value: Bytes) -> Working<'_> {
+        Box::pin(async move {
+            let ttl = Expiration::PX(TTL.as_millis() as i64);
+            self.0.set::<(), _, _>(name(key), value, Some(ttl), None, false).await.expect("kept");
+        })
+    }
+}
+
+fn name(key: usize) -> String {
+    format!("/some/path/of/a/page/{key}")
+}
+
+#[derive(Clone, Copy)]
+enum Verb {
+    Get,
+    Put,
+}
+
+/// What one client did in its slices.
+#[derive(Default)]
+struct Work {
+    /// Operations a second, by slice.
+    rates: Vec<f64>,
+    operations: u64,
+    /// Processor time of this process.
+    cpu: Duration,
+}
+
+/// One slice of `client` with `in_flight` operations at once.
+async fn work(
+    client: &Arc<dyn Client>,
+    verb: Verb,
+    len: usize,
+    in_flight: usize,
+    slice: Duration,
+    work: &mut Work,
+) {
+    let cpu = cpu_time();
+    let mut tasks = tokio::task::JoinSet::new();
+    let value = Bytes::from(vec![b'v'; len]);
+    let start = Instant::now();
+    for task in 0..in_flight {
+        let (client, value) = (client.clone(), value.clone());
+        tasks.spawn(async move {
+            let mut count = 0_u64;
+            while start.elapsed() < slice {
+                let key = (task * 7 + count as usize) % KEYS;
+                match verb {
+                    Verb::Get => client.get(key, value.len()).await,
+                    Verb::Put => client.put(key, value.clone()).await,
+                }
+                count += 1;
+            }
+            count
+        });
+    }
+    let count: u64 = tasks.join_all().await.into_iter().sum();
+    work.rates.push(count as f64 / start.elapsed().as_secs_f64());
+    work.operations += count;
+    work.cpu += cpu_time() - cpu;
+}
+
+/// Processor time of this process so far, user and system, in steps of 10 ms.
+fn cpu_time() -> Duration {
+    let stat = std::fs::read_to_string("/proc/self/stat").expect("Linux");
+    let after_name = stat.rsplit(')').next().expect("a name in parentheses");
+    let ticks: u64 = after_name
+        .split_ascii_whitespace()
+        .skip(11)
+        .take(2)
+        .map(|field| field.parse::<u64>().expect("ticks"))
+        .sum();
+    Duration::from_millis(ticks * 10)
+}
+
+async fn clients() -> (Vec<RedisServer>, Vec<(&'static str, Arc<dyn Client>)>) {
+    // One server each: the same keys, in each client's own shape.
+    let servers: Vec<RedisServer> = (0..4).map(|_| RedisServer::start()).collect();
+    let config = RedisConfig::from_url(&servers[0].url()).expect("a URL");
+    let ours = Redis::new(config.response_timeout(Duration::from_secs(10))).expect("a configuration");
+    ours.ready().await.expect("a connection");
+    let plain = redis::Client::open(servers[1].url()).expect("a URL");
+    let patient = redis::AsyncConnectionConfig::new().set_response_timeout(Some(Duration::from_secs(10)));
+    let plain = plain.get_multiplexed_async_connection_with_config(&patient).await.expect("a connection");
+    let fred =
+        Builder::from_config(FredConfig::from_url(&servers[2].url()).expect("a URL")).build().expect("fred");
+    fred.init().await.expect("a connection");
+    let pool = PoolConfig::from_url(servers[3].url()).builder().expect("a URL");
+    let pool = pool.max_size(16).runtime(Runtime::Tokio1).build().expect("a pool");
+    let clients: Vec<(&'static str, Arc<dyn Client>)> = vec![
+        ("ours", Arc::new(Ours(ours))),
+        ("redis-rs", Arc::new(Plain(plain))),
+        ("fred", Arc::new(Freds(fred))),
+        ("deadpool (16)", Arc::new(Pooled(pool))),
+    ];
+    (servers, clients)
+}
+
+fn median(rates: &mut [f64]) -> f64 {
+    rates.sort_by(f64::total_cmp);
+    rates[rates.len() / 2]
+}
+
+async fn compare(slice: Duration, rounds: usize) {
+    let (_servers, clients) = clients().await;
+    println!(
+        "| operation | value | in flight | client | operations/s (lowest to highest) | ours / it | CPU an operation | it / ours |"
+    );
+    println!("|---|---|---|---|---|---|---|---|");
+    for (len, size) in [(100, "100 B"), (10_000, "10 KB"), (1_000_000, "1 MB")] {
+        for (_, client) in &clients {
+            for key in 0..KEYS {
+                client.put(key, Bytes::from(vec![b'v'; len])).await;
+            }
+        }
+        for in_flight in [1, 16, 256] {
+            for (verb, verb_name) in [(Verb::Get, "get"), (Verb::Put, "put")] {
+                let mut works: Vec<Work> = clients.iter().map(|_| Work::default()).collect();
+                for round in 0..rounds {
+                    for turn in 0..clients.len() {
+                        let which = (round + turn) % clients.len();
+                        work(&clients[which].1, verb, len, in_flight, slice, &mut works[which]).await;
+                    }
+                }
+                let rows =
+                    clients.iter().zip(&mut works).map(|((client, _), work)| row(client, work)).collect();
+                print(&format!("{verb_name} | {size} | {in_flight}"), rows);
+            }
+        }
+    }
+}
+
+/// Name, median rate, lowest, highest, microseconds of processor time for one operation.
+type Row<'a> = (&'a str, f64, f64, f64, f64);
+
+fn row<'a>(client: &'a str, work: &mut Work) -> Row<'a> {
+    let median = median(&mut work.rates);
+    let (low, high) = (work.rates[0], work.rates[work.rates.len() - 1]);
+    (client, median, low, high, work.cpu.as_secs_f64() * 1e6 / work.operations.max(1) as f64)
+}
+
+fn print(what: &str, rows: Vec<Row<'_>>) {
+    let (_, ours, .., our_cpu) = rows[0];
+    for (client, rate, low, high, cpu) in rows {
+        println!(
+            "| {what} | {client} | {rate:.0} ({low:.0} to {high:.0}) | {:.2} | {cpu:.1} µs | {:.2} |",
+            ours / rate,
+            cpu / our_cpu
+        );
+    }
+}
+
+/// The time of one near hit of a tiered store, and of one get through plain redis-rs.
+async fn near_hits() {
+    let server = RedisServer::start();
+    let near = Memory::new(256 << 20, Policy::Lru).expect("a size");
+    let store =
+        Tiered::new(near, RedisConfig::from_url(&server.url()).expect("a URL")).expect("a configuration");
+    store.far().ready().await.expect("a connection");
+    let client = redis::Client::open(server.url()).expect("a URL");
+    let mut plain = client.get_multiplexed_async_connection().await.expect("a connection");
+    println!("\n| value | near hit of `Tiered` | plain redis-rs | ratio |");
+    println!("|---|---|---|---|");
+    for (len, size) in [(100, "100 B"), (10_000, "10 KB"), (1_000_000, "1 MB")] {
+        store.put(b"k", Bytes::from(vec![1; len]), Keep::for_ttl(TTL)).await.expect("kept");
+        let (mut near, mut far) = (Vec::new(), Vec::new());
+        for _ in 0..5 {
+            let start = Instant::now();
+            for _ in 0..100_000 {
+                black_box(store.get(b"k").await.expect("an answer").expect("a value"));
+            }
+            near.push(start.elapsed().as_secs_f64() / 100_000.0);
+            let start = Instant::now();
+            for _ in 0..500 {
+                let value: Vec<u8> = plain.get("cache:v:{k}").await.expect("an answer");
+                black_box(value);
+            }
+            far.push(start.elapsed().as_secs_f64() / 500.0);
+        }
+        let (near, far) = (median(&mut near), median(&mut far));
+        println!("| {size} | {:.0} ns | {:.1} µs | {:.0} |", near * 1e9, far * 1e6, far / near);
+    }
+}
+
+fn main() {
+    // `cargo test` builds and runs benches too: then a short look is enough.
+    let is_bench = std::env::args().any(|argument| argument == "--bench");
+    let (slice, rounds) =
+        if is_bench { (Duration::from_millis(150), 9) } else { (Duration::from_millis(5), 1) };
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    runtime.expect("threads").block_on(async {
+        compare(slice, rounds).await;
+        near_hits().await;
+    });
+}

@@ -20,6 +20,13 @@ create_exception!(
     "No member may take this request: none there, all down, or all avoided."
 );
 
+/// Members as Python lists them: id, weight, object.
+pub(crate) type Listed = Vec<(String, u32, Py<PyAny>)>;
+/// Id, weight, up, draining, in flight, picks, mean latency in seconds.
+type StatusRow = (String, u32, bool, bool, u32, u64, Option<f64>);
+/// A lease until it is finished, and when its `with` began.
+type UnderWay = (Option<balancers::Lease<Py<PyAny>>>, Option<Instant>);
+
 /// The Rust half of `evenly.balancers.Pool`: members by id.
 #[pyclass(module = "evenly._evenly", subclass, frozen, weakref)]
 pub(crate) struct PoolBase {
@@ -30,9 +37,10 @@ pub(crate) struct PoolBase {
 #[pymethods]
 impl PoolBase {
     #[new]
+    #[allow(clippy::needless_pass_by_value, reason = "pyo3 hands arguments over")]
     #[pyo3(signature = (members, algorithm, options, seed, panic_threshold, slow_start))]
     fn new(
-        members: Vec<(String, u32, Py<PyAny>)>,
+        members: Listed,
         algorithm: &str,
         options: PoolOptions,
         seed: Option<u64>,
@@ -127,8 +135,8 @@ impl PoolBase {
         self.pool.with_value(id, |member| member.clone_ref(py))
     }
 
-    /// Id, weight, up, draining, in flight, picks, mean latency in seconds.
-    fn _status(&self) -> Vec<(String, u32, bool, bool, u32, u64, Option<f64>)> {
+    /// One row a member.
+    fn _status(&self) -> Vec<StatusRow> {
         let row = |s: balancers::MemberStatus| {
             (
                 s.id.to_string(),
@@ -161,9 +169,7 @@ impl PoolBase {
 
     fn __clear__(&self) {
         // Removing cannot be refused; were it, the members would only live longer.
-        let _ = self.pool.update(|edit| {
-            edit.replace_all(Vec::<(String, u32, Py<PyAny>)>::new(), balancers::Values::Replace)
-        });
+        let _ = self.pool.update(|edit| edit.replace_all(Listed::new(), balancers::Values::Replace));
     }
 }
 
@@ -174,8 +180,7 @@ pub(crate) struct Lease {
     #[pyo3(get)]
     member: Py<PyAny>,
     tag: Tag,
-    /// The lease until it is finished, and when its `with` began.
-    under_way: Mutex<(Option<balancers::Lease<Py<PyAny>>>, Option<Instant>)>,
+    under_way: Mutex<UnderWay>,
 }
 
 #[pymethods]
@@ -300,7 +305,7 @@ fn avoiding<'k>(mut query: Query<'k>, avoid: &Bound<'_, PyAny>) -> PyResult<Quer
     Ok(query)
 }
 
-fn seconds(name: &str, seconds: f64) -> PyResult<Duration> {
+pub(crate) fn seconds(name: &str, seconds: f64) -> PyResult<Duration> {
     Duration::try_from_secs_f64(seconds)
         .map_err(|_| PyValueError::new_err(format!("{name} {seconds} s (must be 0 or more, and finite)")))
 }

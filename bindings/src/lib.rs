@@ -11,6 +11,7 @@ mod held;
 mod key;
 mod memo;
 mod placement;
+mod redis;
 
 #[pymodule(gil_used = false)]
 mod _evenly {
@@ -24,6 +25,8 @@ mod _evenly {
     use super::memo::Memo;
     #[pymodule_export]
     use super::placement::{Placement, jump_hash, key_hash};
+    #[pymodule_export]
+    use super::redis::{OutageError, Store, forget_runtime};
 
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {

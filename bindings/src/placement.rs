@@ -7,7 +7,7 @@ use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyInt, PyList, PyString};
 
-use crate::balancers::{PoolOptions, parse, refused};
+use crate::balancers::{Listed, PoolOptions, parse, refused};
 
 /// The Rust half of `Ring`, `Ketama`, `Maglev`, `Rendezvous` and `BoundedRing`.
 #[pyclass(module = "evenly._evenly", subclass, frozen, weakref)]
@@ -26,14 +26,15 @@ struct State {
 #[pymethods]
 impl Placement {
     #[new]
-    fn new(algorithm: &str, options: PoolOptions, members: Vec<(String, u32, Py<PyAny>)>) -> PyResult<Self> {
+    #[allow(clippy::needless_pass_by_value, reason = "pyo3 hands arguments over")]
+    fn new(algorithm: &str, options: PoolOptions, members: Listed) -> PyResult<Self> {
         let (algorithm, options) = (parse(algorithm)?, options.checked()?);
         let state = State::build(algorithm, &options, members)?;
         Ok(Self { state: RwLock::new(state), algorithm, options })
     }
 
     /// Places anew, over other members; lookups meanwhile see the old ones.
-    fn _replace(&self, py: Python<'_>, members: Vec<(String, u32, Py<PyAny>)>) -> PyResult<()> {
+    fn _replace(&self, py: Python<'_>, members: Listed) -> PyResult<()> {
         let fresh = py.detach(|| State::build(self.algorithm, &self.options, members))?;
         let old = std::mem::replace(&mut *self.state.write(), fresh);
         drop(old);
@@ -107,11 +108,7 @@ impl Placement {
 }
 
 impl State {
-    fn build(
-        algorithm: Algorithm,
-        options: &balancers::Options,
-        mut list: Vec<(String, u32, Py<PyAny>)>,
-    ) -> PyResult<Self> {
+    fn build(algorithm: Algorithm, options: &balancers::Options, mut list: Listed) -> PyResult<Self> {
         list.sort_by(|a, b| a.0.cmp(&b.0));
         let members =
             Members::new(list.iter().map(|(id, weight, _)| (id.as_str(), *weight))).map_err(refused)?;

@@ -1,0 +1,189 @@
+"""Caches on a real redis-server: values, limits, outages, asyncio, forks and `@cached`."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from evenly import cached
+from evenly.redis import CODECS, OutageError, RedisCache, TieredCache
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[str]:
+    binary = shutil.which("redis-server")
+    assert binary, "please install redis-server"
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    process = subprocess.Popen(
+        [binary, "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"],
+        stdout=subprocess.DEVNULL,
+    )
+    url = f"redis://127.0.0.1:{port}"
+    deadline = time.monotonic() + 20
+    while True:
+        try:
+            RedisCache(url).ready()
+            break
+        except OutageError:
+            assert time.monotonic() < deadline, "redis-server did not answer within 20 s"
+    yield url
+    process.terminate()
+    process.wait(20)
+
+
+@pytest.fixture(params=[RedisCache, TieredCache])
+def make(request: pytest.FixtureRequest, server: str) -> Iterator[Any]:
+    made = []
+
+    def make(**options: Any) -> Any:
+        options = {"namespace": "test", "on_outage": "raise", "response_timeout": 10, **options}
+        made.append(request.param(server, **options))
+        return made[-1]
+
+    yield make
+    for cache in made[:1]:
+        cache.clear()
+
+
+def test_values_are_kept_and_forgotten(make: Any) -> None:
+    cache = make()
+    cache["a"] = {"name": "Ada", "n": [1, 2.5, None, "ü"]}
+    assert cache["a"] == cache.get(b"a") == {"name": "Ada", "n": [1, 2.5, None, "ü"]} and "a" in cache
+    assert cache.add("b", 2) and not cache.add("b", 3) and cache.get_many(["b", "c"]) == {"b": 2}
+    assert cache.touch("b", 10) and not cache.touch("c")
+    cache.insert("shoe 1", 1, ttl=60, tags=["shoes"])
+    cache.insert("shoe 2", 2, tags=["shoes"])
+    assert cache.delete_by_tag("shoes") == 2 and cache.get("shoe 1") is None
+    del cache["b"]
+    for attempt in (lambda: cache["b"], lambda: cache.__delitem__("b")):
+        with pytest.raises(KeyError):
+            attempt()
+    assert cache.delete_by_prefix("a") == 1 and cache.clear() == 0
+    assert cache.stats().hits >= 2 and "test" in repr(cache)
+
+
+def test_none_is_a_value(make: Any) -> None:
+    cache = make()
+    cache["none"] = None
+    assert "none" in cache and cache["none"] is None and cache.get("none", 5) is None
+
+
+@pytest.mark.parametrize("codec", CODECS)
+def test_codecs_give_back_what_they_took(make: Any, codec: str) -> None:
+    cache = make(codec=codec, namespace=f"codec-{codec}")
+    value = b"\x00\xff" if codec == "bytes" else [1, "two", {"three": 3.5}]
+    cache["x"] = value
+    assert cache["x"] == value
+    if codec in ("json", "bytes"):
+        with pytest.raises(TypeError):
+            cache["y"] = object()
+    cache.clear()
+
+
+def test_limits_are_told(make: Any) -> None:
+    cache = make(max_value_bytes=100)
+    for attempt, message in (
+        (lambda: cache.__setitem__("big", "x" * 200), "value of 202 bytes"),
+        (lambda: cache.insert("a", 1, ttl=0), "0"),
+        (lambda: cache.insert("a", 1, ttl=-1), "ttl -1"),
+        (lambda: cache.insert("a", 1, tags=[""]), "tag of 0 bytes"),
+        (lambda: make(codec="xml"), "unknown codec 'xml'"),
+        (lambda: make(on_outage="hope"), "on_outage 'hope'"),
+        (lambda: RedisCache("http://localhost"), "http"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            attempt()
+    with pytest.raises(TypeError, match="key 5"):
+        cache.get(5)
+
+
+def test_an_outage_is_a_miss_unless_asked_for() -> None:
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))  # bound, not listening: connections are refused
+        url = f"redis://127.0.0.1:{closed.getsockname()[1]}"
+        cache = RedisCache(url)
+        cache["a"] = 1
+        assert cache.get("a", "missed") == "missed" and not cache.add("a", 1) and cache.get_many(["a"]) == {}
+        assert asyncio.run(cache.aget("a", "missed")) == "missed"
+        with pytest.raises(OutageError):
+            RedisCache(url, on_outage="raise").get("a")
+        with pytest.raises(OutageError):
+            cache.ready()
+
+
+def test_asyncio_has_the_same(make: Any) -> None:
+    cache = make()
+
+    async def main() -> None:
+        await cache.aset("a", 1, ttl=60, tags=["t"])
+        assert await cache.aget("a") == 1 and await cache.aget("b", 7) == 7
+        assert await cache.aadd("b", 2) and await cache.aget_many(["a", "b", "c"]) == {"a": 1, "b": 2}
+        assert await asyncio.gather(*(cache.aget("a") for _ in range(100))) == [1] * 100
+        task = asyncio.create_task(cache.aget("a"))
+        await asyncio.sleep(0)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert await cache.adelete("b") and await cache.adelete_by_tag("t") == 1
+        with pytest.raises(ValueError, match="ttl"):
+            await cache.aset("a", 1, ttl=-1)
+        await cache.aclear()
+
+    asyncio.run(main())
+    asyncio.run(main())
+
+
+def test_decorated_functions_share_results(make: Any) -> None:
+    calls = []
+
+    def decorate() -> Any:
+        @cached(make(namespace="memo"))
+        def square(x: int, *, offset: int = 0) -> int:
+            calls.append(x)
+            return x * x + offset
+
+        return square
+
+    first, second = decorate(), decorate()  # as two processes would
+    assert first(3, offset=1) == second(3, offset=1) == 10 and calls == [3]
+    assert first.cache_key(3).endswith("square:[[3],{}]")
+    with pytest.raises(TypeError, match="pass key="):
+        first(object())
+    first.cache_clear()
+
+    @cached(make(namespace="memo"))
+    async def cube(x: int) -> int:
+        calls.append(x)
+        return x**3
+
+    async def main() -> list[int]:
+        return [*await asyncio.gather(cube(2), cube(2)), await cube(2)]
+
+    assert asyncio.run(main()) == [8, 8, 8] and calls == [3, 2]
+    cube.cache_clear()
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_a_forked_child_has_connections_of_its_own(make: Any) -> None:
+    cache = make()
+    cache["from"] = "parent"
+    child = os.fork()
+    if child == 0:
+        try:
+            cache["back"] = cache["from"] + "'s child"
+            os._exit(0)
+        except BaseException:
+            os._exit(1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    assert cache["back"] == "parent's child"

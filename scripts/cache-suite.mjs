@@ -120,7 +120,8 @@ async function throughHttp2 (port) {
       const name = request.rawHeaders[at].toLowerCase()
       if (!own.has(name)) fields[name] = name in fields ? [].concat(fields[name], request.rawHeaders[at + 1]) : request.rawHeaders[at + 1]
     }
-    const stream = session.request(fields)
+    const hasBody = 'content-length' in request.headers || 'transfer-encoding' in request.headers
+    const stream = session.request(fields, { endStream: !hasBody })
     stream.on('response', (answer, flags, raw) => {
       const lines = []
       for (let at = 0; at < raw.length; at += 2) if (!raw[at].startsWith(':')) lines.push(raw[at], raw[at + 1])
@@ -128,7 +129,8 @@ async function throughHttp2 (port) {
     })
     stream.on('error', () => response.destroy())
     stream.pipe(response)
-    request.pipe(stream)
+    if (hasBody) request.pipe(stream)
+    else request.resume()
   })
   const own_port = await freePort()
   await new Promise(resolve => shim.listen(own_port, '127.0.0.1', resolve))

@@ -1,6 +1,10 @@
 //! Between the life of a request and the cache: what the configuration asks for, and how a fetch is made of a send.
 
-use std::{net::IpAddr, sync::Arc, time::SystemTime};
+use std::{
+    net::IpAddr,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use cache::store::{Address, Memory, Redis, Tiered};
 use http::{HeaderMap, Method, Response, header::HOST, request::Parts, uri::PathAndQuery};
@@ -72,6 +76,7 @@ fn far(config: &Config) -> Result<cache::store::RedisConfig, StartError> {
         .max_idle(redis.max_idle)
         .max_active(redis.max_active)
         .idle_timeout(redis.idle_timeout)
+        .response_timeout(REDIS_PATIENCE)
         .max_value_bytes(usize::try_from(value_bytes).unwrap_or(usize::MAX).min(512_000_000));
     if !redis.password.expose().is_empty() {
         far = far.password(redis.password.expose());
@@ -146,3 +151,6 @@ fn payload(payload: Payload<Body>) -> Body {
         },
     }
 }
+
+/// How long a miss may be held up by Redis: an origin is asked then, which is rarely faster.
+const REDIS_PATIENCE: Duration = Duration::from_millis(500);

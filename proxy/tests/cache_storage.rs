@@ -103,6 +103,7 @@ async fn the_next_request_finds_it_although_redis_is_slower_than_the_client() {
     let bench = over(&server.redis(), &origin);
     for _ in 0..20 {
         assert_eq!(bench.get("/", &[]).await.text(), "body");
+        assert_eq!(bench.get("/", &[("range", "bytes=1-2")]).await.text(), "od");
     }
     assert_eq!(origin.count(), 1);
 }

@@ -22,6 +22,8 @@ use super::storable::Refusal;
 use super::stored::Stored;
 use cache::Cache;
 use cache::store::{Keep, Store};
+use parking_lot::Mutex;
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -43,6 +45,8 @@ pub(super) struct Shelf {
     storage: Storage,
     fences: Fences,
     purges: Purges,
+    /// What is on its way into a shared store, so that the next request finds it however slow the store is.
+    arriving: Mutex<HashMap<Key, Vec<Arc<Stored>>>>,
     settings: Settings,
 }
 
@@ -71,14 +75,27 @@ impl Storage {
 impl Shelf {
     /// An empty shelf, or one over what a store holds.
     pub(super) fn new(storage: Storage, settings: Settings) -> Self {
-        Self { storage, fences: Fences::new(), purges: Purges::default(), settings }
+        Self {
+            storage,
+            fences: Fences::new(),
+            purges: Purges::default(),
+            arriving: Mutex::default(),
+            settings,
+        }
     }
 
     /// What is stored under a key, newest first.
     pub(super) async fn find(&self, key: &Key) -> Variants {
         match &self.storage.0 {
             Kind::Memory(cache) => cache.get(key).unwrap_or_default(),
-            Kind::Shared(store) => self.read(store.as_ref(), key).await,
+            Kind::Shared(store) => {
+                let arriving = self.arriving.lock().get(key).cloned().unwrap_or_default();
+                let variants = self.read(store.as_ref(), key).await;
+                if arriving.is_empty() {
+                    return variants;
+                }
+                arriving.iter().rev().chain(variants.iter()).cloned().collect()
+            }
         }
     }
 
@@ -158,6 +175,7 @@ impl Shelf {
             }
             Kind::Shared(store) => {
                 self.fences.lock(key).raise();
+                self.arriving.lock().remove(key);
                 store.delete(key.as_str().as_bytes()).await.unwrap_or(false)
             }
         }
@@ -183,12 +201,18 @@ impl Shelf {
                 });
                 Ok(gone)
             }
-            Kind::Shared(store) => match &purge {
-                Purge::Key(_) => Ok(0), // above
-                Purge::Prefix(prefix) => store.delete_by_prefix(prefix.as_bytes()).await,
-                Purge::Tag(tag) => store.delete_by_tag(tag).await,
-                Purge::All => store.clear().await,
-            },
+            Kind::Shared(store) => {
+                self.arriving.lock().retain(|key, of_key| {
+                    of_key.retain(|stored| !purge.means(key, &stored.entry));
+                    !of_key.is_empty()
+                });
+                match &purge {
+                    Purge::Key(_) => Ok(0), // above
+                    Purge::Prefix(prefix) => store.delete_by_prefix(prefix.as_bytes()).await,
+                    Purge::Tag(tag) => store.delete_by_tag(tag).await,
+                    Purge::All => store.clear().await,
+                }
+            }
         }
     }
 
@@ -227,18 +251,27 @@ impl Shelf {
         fence: Fence,
         now: Moment,
     ) -> Result<(), Refusal> {
-        let old = self.read(store, key).await;
+        let stored = Arc::new(stored);
         let is_stale = || self.fences.lock(key).is_raised(fence) || self.purges.mean(key, &stored.entry);
         if is_stale() {
             return Err(Refusal::Invalidated);
         }
-        let variants = self.with(&old, stored.clone());
+        let _arriving = self.arrive(key, &stored);
+        let old = self.read(store, key).await;
+        let variants = self.with(&old, Stored::clone(&stored));
         self.write_all(store, key, &variants, now).await;
         if is_stale() {
+            // An unreachable store forgets by itself: entries have a time to live.
             let _ = store.delete(key.as_str().as_bytes()).await;
             return Err(Refusal::Invalidated);
         }
         Ok(())
+    }
+
+    /// Makes a response visible until the guard is dropped.
+    fn arrive<'a>(&'a self, key: &'a Key, stored: &Arc<Stored>) -> Arriving<'a> {
+        self.arriving.lock().entry(key.clone()).or_default().push(Arc::clone(stored));
+        Arriving { shelf: self, key, stored: Arc::clone(stored) }
     }
 
     async fn write_all(&self, store: &dyn Store, key: &Key, variants: &Variants, now: Moment) {
@@ -264,6 +297,24 @@ impl Shelf {
         let grace = stale.unwrap_or_default().max(self.settings.stale_if_error);
         let grace = if entry.validators.is_empty() { grace } else { grace.max(VALIDATED_FOR) };
         entry.freshness.left(now).saturating_add(grace)
+    }
+}
+
+/// A response on its way into a shared store.
+struct Arriving<'a> {
+    shelf: &'a Shelf,
+    key: &'a Key,
+    stored: Arc<Stored>,
+}
+
+impl Drop for Arriving<'_> {
+    fn drop(&mut self) {
+        let mut arriving = self.shelf.arriving.lock();
+        let Some(of_key) = arriving.get_mut(self.key) else { return };
+        of_key.retain(|stored| !Arc::ptr_eq(stored, &self.stored));
+        if of_key.is_empty() {
+            arriving.remove(self.key);
+        }
     }
 }
 

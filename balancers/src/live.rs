@@ -29,9 +29,9 @@ pub struct Outcome {
     pub ok: bool,
 }
 
-/// One member's live numbers.
+/// One member's live numbers. In this order, so that all that a pick and a lease's end touch is on the first line.
 #[derive(Debug)]
-#[repr(align(64))]
+#[repr(C, align(64))]
 pub(crate) struct Live {
     counts: AtomicU64,
     share: AtomicU32,

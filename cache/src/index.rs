@@ -147,10 +147,9 @@ impl Index {
     /// Builds the table anew for up to `entries` entries, from the hashes of slots `0..hashes.len()`.
     #[cold]
     pub(crate) fn rebuild(&mut self, entries: usize, hashes: &[u32]) {
-        let groups = entries.max(hashes.len()).div_ceil(FILL).max(1);
-        // A single group may be full.
-        self.limit = if groups == 1 { PLACES } else { groups * FILL }.min(MAX_SLOTS);
-        self.groups = vec![EMPTY; groups];
+        // Not one entry more, though there may be places: the slab's columns are as long as this.
+        self.limit = entries.max(hashes.len()).clamp(1, MAX_SLOTS);
+        self.groups = vec![EMPTY; self.limit.div_ceil(FILL)];
         self.slot_bits = usize::BITS - self.limit.leading_zeros();
         self.slot_mask = (1 << self.slot_bits) - 1;
         self.len = 0;

@@ -1,5 +1,5 @@
 # Thin names over cargo, maturin and pytest. `make test` is what CI runs.
-.PHONY: cache-suite test setup lint rust docs python readme
+.PHONY: cache-suite security test setup lint rust docs python readme
 export CARGO_TERM_COLOR ?= auto
 
 test: setup lint rust docs python readme
@@ -48,3 +48,6 @@ loom:
 .PHONY: bench-redis
 bench-redis:
 	cargo bench -p evenly-benches --features redis-rivals --bench redis
+
+# The attack corpus beside the project (../shared/security), against the release binary: every failing id with its reason.
+security: ; ./scripts/security

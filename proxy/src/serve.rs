@@ -68,7 +68,8 @@ async fn answer(
     }
     let target = parts.uri.path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/"));
     let upgrade = admitted.upgrade.as_ref();
-    if let (Some(cache), None, false) = (&state.cache, upgrade, admission.is_forward) {
+    let is_cached = upgrade.is_none() && !admission.is_forward && admitted.is_cached();
+    if let (Some(cache), true) = (&state.cache, is_cached) {
         let mut response = cached::answer(cache, state, client, &admitted, &parts, &target, body).await?;
         append_via(response.headers_mut(), Version::HTTP_11);
         return rewrite(response, &parts.method, &admitted).await;
@@ -83,7 +84,8 @@ async fn answer(
     let answer = if admission.is_forward {
         forward::send(state, head, body).await?
     } else {
-        upstream::send(&state.group, head, body, state.query(admitted.client)).await?
+        let group = state.chosen(admitted.rule.as_deref());
+        upstream::send(group, head, body, group.query(admitted.client)).await?
     };
     let is_switched = answer.status == StatusCode::SWITCHING_PROTOCOLS;
     let mut response = Response::new(Body::Member(Member(answer.body)));

@@ -105,7 +105,7 @@ impl Proxy {
                 accepted = listener.accept() => accepted,
                 () = &mut stopped => break,
                 _ = sweeps.tick() => {
-                    self.shared.state.load().group.close_idle();
+                    self.shared.state.load().close_idle();
                     continue;
                 }
             };

@@ -1,8 +1,8 @@
 //! Everything a request needs to know, built from a configuration and swapped as one.
 
-use std::{net::IpAddr, sync::Arc};
+use std::{collections::HashMap, net::IpAddr, sync::Arc};
 
-use balancers::{Algorithm, Query};
+use balancers::Query;
 
 use crate::{
     admit::{
@@ -10,6 +10,7 @@ use crate::{
         auth::Auth,
         destination::Destinations,
         password::{HtpasswdError, read_htpasswd},
+        rules::Rule,
     },
     cached::{self, Opened},
     config::{Address, Config, Member, Timeouts},
@@ -27,7 +28,8 @@ pub(crate) struct State {
     pub(crate) destinations: Destinations,
     pub(crate) cache: Option<Opened>,
     pub(crate) tls: Option<ServerTls>,
-    balances_by_client: bool,
+    /// The groups that rules may choose, by name.
+    groups: HashMap<Arc<str>, Group>,
 }
 
 impl State {
@@ -38,14 +40,21 @@ impl State {
         let admission = build_admission(config)?;
         let tls = config.tls.as_ref().map(ServerTls::build).transpose().map_err(StartError::Tls)?;
         let is_tls = |member: &Member| matches!(member.address, Address::Tls { .. });
-        let upstream_tls = server.members.iter().any(is_tls).then(|| tls::client(&config.upstream_tls));
+        let all = server.members.iter().chain(config.groups.iter().flat_map(|group| &group.members));
+        let upstream_tls = all.into_iter().any(is_tls).then(|| tls::client(&config.upstream_tls));
         let upstream_tls = upstream_tls.transpose().map_err(StartError::Tls)?;
         let cache = cached::open(config, previous.and_then(|state| state.cache.as_ref()))?;
         // Last: it changes the members of `previous`.
-        let previous = previous.map(|state| &state.group);
-        let group =
-            Group::build(server.balance, &server.members, &server.timeouts, upstream_tls.as_ref(), previous)
-                .map_err(StartError::Members)?;
+        let build = |balance, members, previous| {
+            Group::build(balance, members, &server.timeouts, upstream_tls.as_ref(), previous)
+                .map_err(StartError::Members)
+        };
+        let mut groups = HashMap::new();
+        for wanted in &config.groups {
+            let previous = previous.and_then(|state| state.groups.get(&wanted.name));
+            groups.insert(Arc::clone(&wanted.name), build(wanted.balance, &wanted.members, previous)?);
+        }
+        let group = build(server.balance, &server.members, previous.map(|state| &state.group))?;
         Ok(Arc::new(State {
             group,
             timeouts: server.timeouts,
@@ -53,13 +62,25 @@ impl State {
             destinations: server.destinations.clone(),
             cache,
             tls,
-            balances_by_client: matches!(server.balance, Algorithm::Ring | Algorithm::BoundedRing),
+            groups,
         }))
     }
 
     /// What the balancer is asked for a request of `client`.
     pub(crate) fn query(&self, client: IpAddr) -> Query<'static> {
-        if self.balances_by_client { Query::for_ip(client) } else { Query::new() }
+        self.group.query(client)
+    }
+
+    /// The group that a rule chose, or the one of `proxy_pass`.
+    pub(crate) fn chosen(&self, rule: Option<&Rule>) -> &Group {
+        let named = rule.and_then(|rule| rule.then.group.as_ref());
+        named.and_then(|name| self.groups.get(name)).unwrap_or(&self.group)
+    }
+
+    /// Closes connections to members that waited longer than the idle timeout.
+    pub(crate) fn close_idle(&self) {
+        self.group.close_idle();
+        self.groups.values().for_each(Group::close_idle);
     }
 }
 

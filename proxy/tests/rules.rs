@@ -175,6 +175,29 @@ fn a_rule_asks_for_users() {
 }
 
 #[test]
+fn a_rule_chooses_another_group_and_keeps_out_of_the_cache() {
+    let (one, other) = (Upstream::start("a"), Upstream::start("b"));
+    let evenly = Evenly::start(
+        &format!("proxy_pass = [\"{}\"]\ncache = true", one.address),
+        &format!(
+            "[[upstreams]]\nname = \"other\"\nproxy_pass = [\"{}^2\"]\nbalance = \"round_robin\"\n\
+             [[rules]]\nheader = {{ x-group = \"other\" }}\nupstream = \"other\"\n\
+             [[rules]]\nquery = {{ fresh = \"*\" }}\ncache = false\n",
+            other.address
+        ),
+    );
+    let mut client = evenly.client();
+    assert_eq!(client.get("/max-age/60").text(), "a");
+    assert_eq!(get(&mut client, "/max-age/60", "X-Group: other\r\n").text(), "b");
+    assert_eq!(client.get("/max-age/60").text(), "a");
+    assert_eq!((one.hits(), other.hits()), (1, 1), "the first answer was kept for its own group");
+    for _ in 0..2 {
+        assert_eq!(client.get("/max-age/60?fresh").text(), "a");
+    }
+    assert_eq!(one.hits(), 3);
+}
+
+#[test]
 fn faults_in_rules_have_their_place() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("cfg.toml");
@@ -191,6 +214,7 @@ to = "/x"
 [[rules]]
 action = "redirect"
 nonsense = 1
+upstream = "nowhere"
 "#,
     )
     .unwrap();
@@ -201,7 +225,7 @@ nonsense = 1
         .unwrap();
     assert_eq!(output.status.code(), Some(2));
     let said = String::from_utf8(output.stderr).unwrap();
-    for place in [":3:", ":5:", ":6:", ":7:", ":8:", ":10:", ":11:"] {
+    for place in [":3:", ":5:", ":6:", ":7:", ":8:", ":10:", ":11:", ":12:"] {
         assert!(said.contains(&format!("cfg.toml{place}")), "{place} in {said}");
     }
 }

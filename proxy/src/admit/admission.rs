@@ -13,7 +13,7 @@ use http::{Method, Response, StatusCode, Version};
 use super::Refusal;
 use super::auth::Auth;
 use super::client::{Peer, TrustedProxies};
-use super::rules::{Access, Question, Rule, Rules};
+use super::rules::{Access, Caching, Question, Rule, Rules};
 use super::sanitise::{Limits, Target, sanitise};
 use crate::headers::{Sender, Style, append_via, set_forwarded, strip_hop_by_hop};
 use crate::target::{Form, Host};
@@ -56,6 +56,17 @@ pub struct Admitted {
     pub takes_trailers: bool,
     /// The entity tags the client has of an answer that is rewritten.
     pub tags: Option<HeaderValue>,
+}
+
+impl Admitted {
+    /// May its answer come from the cache, and go there? Not when a rule says no, nor when it chose another group: the
+    /// cache knows answers by their target, and that does not tell the groups apart.
+    #[must_use]
+    pub fn is_cached(&self) -> bool {
+        self.rule
+            .as_ref()
+            .is_none_or(|rule| rule.then.caching == Caching::AsUsual && rule.then.group.is_none())
+    }
 }
 
 impl Admission {

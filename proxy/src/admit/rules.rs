@@ -24,7 +24,6 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, LOCATION};
@@ -252,8 +251,6 @@ pub enum Caching {
     AsUsual,
     /// Never.
     Off,
-    /// Answers that do not say how long they are fresh: for so long.
-    For(Duration),
 }
 
 fn has_field(headers: &HeaderMap, name: &HeaderName, pattern: &TextPattern) -> bool {

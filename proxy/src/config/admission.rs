@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use super::{reader::Section, rules::read_rules};
+use super::{GroupConfig, reader::Section, rules::read_rules};
 use crate::{
     admit::{
         client::TrustedProxies,
@@ -50,8 +50,12 @@ pub(super) fn read_admission(server: &mut Section<'_, '_>) -> AdmissionConfig {
 }
 
 /// Reads `[[rules]]`, which stand at the top level.
-pub(super) fn read_admission_rules(root: &mut Section<'_, '_>, config: &mut AdmissionConfig) {
-    config.rules = Rules::new(read_rules(root));
+pub(super) fn read_admission_rules(
+    root: &mut Section<'_, '_>,
+    config: &mut AdmissionConfig,
+    groups: &[GroupConfig],
+) {
+    config.rules = Rules::new(read_rules(root, groups));
 }
 
 /// A list of networks; a bare address is a network of one.

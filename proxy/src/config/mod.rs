@@ -39,7 +39,7 @@ pub use address::{Address, AddressError, Listen, Member, WEIGHT_MAX};
 pub use admission::{AdmissionConfig, FAILURES_PER_MINUTE};
 pub use error::{Fault, Faults};
 pub use model::{
-    CacheConfig, CacheProfile, CacheStore, Config, LogLevel, MemoryConfig, RedisConfig, Secret, ServerConfig,
-    Timeouts,
+    CacheConfig, CacheProfile, CacheStore, Config, GroupConfig, LogLevel, MemoryConfig, RedisConfig, Secret,
+    ServerConfig, Timeouts,
 };
 pub use tls::{CertificateFiles, ClientTlsConfig, TlsConfig};

@@ -1,6 +1,6 @@
 //! What can be configured. A value of these types has passed every check; nothing later checks it again.
 
-use std::{fmt, path::PathBuf, time::Duration};
+use std::{fmt, path::PathBuf, sync::Arc, time::Duration};
 
 use balancers::Algorithm;
 
@@ -12,6 +12,8 @@ use crate::admit::destination::Destinations;
 pub struct Config {
     /// `[server]`
     pub server: ServerConfig,
+    /// `[[upstreams]]`: groups that rules may choose.
+    pub groups: Vec<GroupConfig>,
     /// `[tls]`: absent when nobody is served over TLS.
     pub tls: Option<TlsConfig>,
     /// `[upstream_tls]`
@@ -27,6 +29,17 @@ impl Config {
     pub(crate) fn places(&self) -> impl Iterator<Item = &Listen> {
         [&self.server.listen].into_iter().chain(self.tls.as_ref().map(|tls| &tls.listen))
     }
+}
+
+/// One of `[[upstreams]]`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct GroupConfig {
+    /// What rules call it.
+    pub name: Arc<str>,
+    /// `proxy_pass`: not empty.
+    pub members: Vec<Member>,
+    /// `balance`
+    pub balance: Algorithm,
 }
 
 /// `[server]`

@@ -6,7 +6,7 @@ use balancers::Algorithm;
 use toml::{Spanned, de::DeTable};
 
 use super::{
-    Config, Listen, Member,
+    Config, GroupConfig, Listen, Member,
     admission::{read_admission, read_admission_rules, read_destinations},
     error::{Faults, Sink},
     model::{
@@ -50,9 +50,10 @@ fn read_root(mut root: Section<'_, '_>) -> Config {
     let upstream_tls = root.section("upstream_tls").map(read_client_tls).unwrap_or_default();
     let redis = root.section("redis").map(read_redis).unwrap_or_default();
     let memory = root.section("mem").map(read_memory).unwrap_or_default();
-    read_admission_rules(&mut root, &mut server.admission);
+    let groups: Vec<GroupConfig> = root.sections("upstreams").into_iter().map(read_group).collect();
+    read_admission_rules(&mut root, &mut server.admission, &groups);
     root.finish();
-    Config { server, tls, upstream_tls, redis, memory }
+    Config { server, groups, tls, upstream_tls, redis, memory }
 }
 
 fn read_server(mut server: Section<'_, '_>) -> ServerConfig {
@@ -87,6 +88,19 @@ fn read_server(mut server: Section<'_, '_>) -> ServerConfig {
     }
     server.finish();
     config
+}
+
+/// One of `[[upstreams]]`.
+fn read_group(mut section: Section<'_, '_>) -> GroupConfig {
+    let name = section.string("name").map(Spanned::into_inner).unwrap_or_default();
+    if name.is_empty() {
+        let place = section.place("proxy_pass").unwrap_or(Spanned::new(0..0, ()));
+        section.fault(&place, "a group of [[upstreams]] without a name", None);
+    }
+    let members = read_members(&mut section, true);
+    let balance = read_balance(&mut section).unwrap_or(ServerConfig::default().balance);
+    section.finish();
+    GroupConfig { name: name.into(), members, balance }
 }
 
 fn read_members(server: &mut Section<'_, '_>, reverse: bool) -> Vec<Member> {

@@ -10,12 +10,12 @@
 //! json_merge = '{ "price": null }'
 //! ```
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use http::{HeaderName, HeaderValue, Method, StatusCode};
 use toml::Spanned;
 
-use super::{admission::read_networks, reader::Section};
+use super::{GroupConfig, admission::read_networks, reader::Section};
 use crate::{
     admit::{
         pattern::{HostPattern, PathPattern, PatternError, TextPattern},
@@ -27,19 +27,19 @@ use crate::{
     target::Host,
 };
 
-pub(super) fn read_rules(root: &mut Section<'_, '_>) -> Vec<Rule> {
+pub(super) fn read_rules(root: &mut Section<'_, '_>, groups: &[GroupConfig]) -> Vec<Rule> {
     let sections = root.sections("rules");
-    sections.into_iter().enumerate().map(|(at, section)| read_rule(at, section)).collect()
+    sections.into_iter().enumerate().map(|(at, section)| read_rule(at, section, groups)).collect()
 }
 
-fn read_rule(at: usize, mut rule: Section<'_, '_>) -> Rule {
+fn read_rule(at: usize, mut rule: Section<'_, '_>, groups: &[GroupConfig]) -> Rule {
     let name = rule.string("name").map_or_else(|| format!("rule {}", at + 1), Spanned::into_inner);
     let when = read_when(&mut rule);
     let then = Then {
         verdict: read_verdict(&mut rule),
         request: read_request_change(&mut rule),
         response: rule.section("response").map(|response| Arc::new(read_response_change(response))),
-        group: rule.string("upstream").map(|group| group.into_inner().into()),
+        group: read_group(&mut rule, groups),
         access: read_access(&mut rule),
         caching: read_caching(&mut rule),
     };
@@ -207,13 +207,21 @@ fn read_access(rule: &mut Section<'_, '_>) -> Access {
 }
 
 fn read_caching(rule: &mut Section<'_, '_>) -> Caching {
-    let wanted = rule.boolean("cache");
-    let freshness = rule.integer("cache_timeout", 1..=31_536_000);
-    match (wanted, freshness) {
-        (Some(false), _) => Caching::Off,
-        (_, Some(seconds)) => Caching::For(Duration::from_secs(seconds.unsigned_abs())),
+    match rule.boolean("cache") {
+        Some(false) => Caching::Off,
         _ => Caching::AsUsual,
     }
+}
+
+/// `upstream`: the name of one of `[[upstreams]]`.
+fn read_group(rule: &mut Section<'_, '_>, groups: &[GroupConfig]) -> Option<Arc<str>> {
+    let name = rule.string("upstream")?;
+    if !groups.iter().any(|group| *group.name == **name.get_ref()) {
+        let known: Vec<&str> = groups.iter().map(|group| &*group.name).collect();
+        let help = format!("known: {}", if known.is_empty() { "none".to_owned() } else { known.join(", ") });
+        rule.fault(&name, format!("upstream \"{}\" is none of [[upstreams]]", name.get_ref()), Some(help));
+    }
+    Some(name.into_inner().into())
 }
 
 fn header_name(text: &str) -> Result<HeaderName, &'static str> {

@@ -1,8 +1,8 @@
 //! Members that share the work of one name, and how they outlive a reload.
 
-use std::{sync::Arc, time::Duration};
+use std::{net::IpAddr, sync::Arc, time::Duration};
 
-use balancers::{Algorithm, Edit, EditError, Pool, Values};
+use balancers::{Algorithm, Edit, EditError, Pool, Query, Values};
 use rustls::ClientConfig;
 
 use super::backend::Backend;
@@ -43,6 +43,14 @@ impl Group {
         Ok(Group { pool, algorithm, response_timeout: timeouts.response })
     }
 
+    /// What the balancer is asked for a request of `client`.
+    pub(crate) fn query(&self, client: IpAddr) -> Query<'static> {
+        match self.algorithm {
+            Algorithm::Ring | Algorithm::BoundedRing => Query::for_ip(client),
+            _ => Query::new(),
+        }
+    }
+
     /// Closes connections to members that waited longer than the idle timeout.
     pub(crate) fn close_idle(&self) {
         for member in self.pool.members() {
@@ -55,7 +63,6 @@ impl Group {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use balancers::Query;
 
     fn group(algorithm: Algorithm, members: &[&str], previous: Option<&Group>) -> Result<Group, EditError> {
         let members: Vec<Member> = members.iter().map(|member| member.parse().unwrap()).collect();

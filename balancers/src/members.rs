@@ -224,6 +224,18 @@ impl Members {
         self.list.binary_search_by(|member| member.id.as_ref().cmp(id)).ok()
     }
 
+    /// Where each of these members stands in another set; `None` for who is not there. One walk over both.
+    pub(crate) fn positions_in(&self, other: &Self) -> Vec<Option<usize>> {
+        let mut others = other.list.iter().enumerate().peekable();
+        let find = |member: &Member| {
+            // Members that stay share their id, so that mostly no text is compared.
+            let is_same = |one: &Member| Arc::ptr_eq(&one.id, &member.id) || one.id == member.id;
+            while others.next_if(|(_, one)| !is_same(one) && one.id < member.id).is_some() {}
+            others.next_if(|(_, one)| is_same(one)).map(|(at, _)| at)
+        };
+        self.list.iter().map(find).collect()
+    }
+
     /// The sum of all weights.
     #[inline]
     #[must_use]

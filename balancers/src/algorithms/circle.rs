@@ -217,8 +217,8 @@ pub(super) enum Owners {
 
 impl Owners {
     pub(super) fn between(old: &Members, new: &Members) -> Self {
-        let map: Vec<u32> =
-            old.iter().map(|m| new.index_of(m.id()).map_or(GONE, |index| index as u32)).collect();
+        let positions = old.positions_in(new).into_iter();
+        let map: Vec<u32> = positions.map(|position| position.map_or(GONE, |index| index as u32)).collect();
         let first_off = map.iter().enumerate().position(|(index, &now)| now != index as u32);
         let first = first_off.unwrap_or(map.len()) as u64;
         if new.len() == old.len() + 1 && !map.contains(&GONE) {

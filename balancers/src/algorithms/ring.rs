@@ -76,12 +76,14 @@ impl Ring {
         checked_points(&members, per)?;
         let (mut gone, mut come) = (Vec::new(), Vec::new());
         // A member's points of a smaller weight are the first of those of a larger one.
-        for (index, old) in self.members.iter().enumerate() {
-            let now = members.index_of(old.id()).map_or(0, |index| members.at(index).weight());
+        let positions = self.members.positions_in(&members).into_iter();
+        for ((index, old), now) in self.members.iter().enumerate().zip(positions) {
+            let now = now.map_or(0, |index| members.at(index).weight());
             put(&mut gone, old, index, now.min(old.weight()) * per..old.weight() * per);
         }
-        for (index, new) in members.iter().enumerate() {
-            let was = self.members.index_of(new.id()).map_or(0, |index| self.members.at(index).weight());
+        let positions = members.positions_in(&self.members).into_iter();
+        for ((index, new), was) in members.iter().enumerate().zip(positions) {
+            let was = was.map_or(0, |index| self.members.at(index).weight());
             put(&mut come, new, index, was.min(new.weight()) * per..new.weight() * per);
         }
         let owners = Owners::between(&self.members, &members);

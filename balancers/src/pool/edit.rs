@@ -210,16 +210,18 @@ pub struct Change {
 impl Change {
     pub(super) fn between(before: &Arc<dyn Balancer>, after: &Arc<dyn Balancer>) -> Self {
         let (old, new) = (before.members(), after.members());
-        let missing_in = |from: &Members, other: &Members| -> Vec<Arc<str>> {
-            from.iter().filter(|m| other.index_of(m.id()).is_none()).map(Member::id_arc).collect()
+        let missing = |from: &Members, positions: &[Option<usize>]| -> Vec<Arc<str>> {
+            let each = from.iter().zip(positions);
+            each.filter(|(_, position)| position.is_none()).map(|(member, _)| member.id_arc()).collect()
         };
-        let reweighted = |member: &&Member| {
-            old.index_of(member.id()).is_some_and(|index| old.at(index).weight() != member.weight())
+        let (were, are) = (new.positions_in(old), old.positions_in(new));
+        let is_other = |(member, was): &(&Member, &Option<usize>)| {
+            was.is_some_and(|index| old.at(index).weight() != member.weight())
         };
         Self {
-            added: missing_in(new, old),
-            removed: missing_in(old, new),
-            reweighted: new.iter().filter(reweighted).map(Member::id_arc).collect(),
+            added: missing(new, &were),
+            removed: missing(old, &are),
+            reweighted: new.iter().zip(&were).filter(is_other).map(|(member, _)| member.id_arc()).collect(),
             drained: Vec::new(),
             undrained: Vec::new(),
             before: before.clone(),

@@ -12,7 +12,6 @@ lint:
 
 rust:
 	cargo test --workspace
-	cargo test -p cache --features redis
 
 docs:
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps

@@ -14,7 +14,7 @@ import evenly
 ROOT = pathlib.Path(__file__).parents[2]
 
 
-@pytest.mark.parametrize("page", ["bindings/README.md", "docs/python.md"])
+@pytest.mark.parametrize("page", ["README.md", "bindings/README.md", "docs/python.md"])
 def test_code_on_the_page_runs(page: str) -> None:
     blocks = re.findall(r"^```python\n(.*?)^```", (ROOT / page).read_text(), re.M | re.S)
     assert blocks, f"{page} has no Python"

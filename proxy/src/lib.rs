@@ -48,3 +48,8 @@ pub use reload::{ReloadError, Service};
 pub use server::{Listener, Proxy};
 pub use state::StartError;
 pub use tls::TlsError;
+
+/// The README's Rust, run with the doc tests.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct Readme;

@@ -34,9 +34,8 @@ use crate::{
 /// # tokio::runtime::Runtime::new().unwrap().block_on(async {
 /// let config = Config::parse("cfg.toml", r#"
 ///     [server]
-///     port = "127.0.0.1:0"
 ///     proxy_pass = ["127.0.0.1:6000", "127.0.0.1:7000^2"]
-/// "#.replace(":0\"", ":8080\"").as_str()).unwrap();
+/// "#).unwrap();
 /// let proxy = Proxy::new(&config).unwrap();
 /// let listener = Listener::from(tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap());
 /// let serving = tokio::spawn({

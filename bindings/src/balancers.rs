@@ -28,7 +28,7 @@ type StatusRow = (String, u32, bool, bool, u32, u64, Option<f64>);
 type UnderWay = (Option<balancers::Lease<Py<PyAny>>>, Option<Instant>);
 
 /// The Rust half of `evenly.balancers.Pool`: members by id.
-#[pyclass(module = "evenly._evenly", subclass, frozen, weakref)]
+#[pyclass(module = "evenly._evenly", subclass, frozen, weakref, generic)]
 pub(crate) struct PoolBase {
     pool: Pool<Py<PyAny>>,
     algorithm: Algorithm,
@@ -174,7 +174,7 @@ impl PoolBase {
 }
 
 /// A member, for the time of one request: it counts as in flight until `finish`, the end of `with`, or the lease's own end.
-#[pyclass(module = "evenly._evenly", frozen, weakref)]
+#[pyclass(module = "evenly._evenly", frozen, weakref, generic)]
 pub(crate) struct Lease {
     /// A reference of our own: the collector must see that the member is held, whatever becomes of the pool.
     #[pyo3(get)]

@@ -18,7 +18,7 @@ use crate::held::{Held, Inner, Located, Offer, locate};
 use crate::key::{Key, spread};
 
 /// The Rust half of every cache.
-#[pyclass(module = "evenly._evenly", name = "CacheBase", subclass, frozen, weakref)]
+#[pyclass(module = "evenly._evenly", name = "CacheBase", subclass, frozen, weakref, generic)]
 pub(crate) struct CacheBase {
     pub(crate) inner: Mutex<Inner>,
     /// What of the slower ways this cache needs: bits below.

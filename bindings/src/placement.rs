@@ -10,7 +10,7 @@ use pyo3::types::{PyBytes, PyInt, PyList, PyString};
 use crate::balancers::{Listed, PoolOptions, parse, refused};
 
 /// The Rust half of `Ring`, `Ketama`, `Maglev`, `Rendezvous` and `BoundedRing`.
-#[pyclass(module = "evenly._evenly", subclass, frozen, weakref)]
+#[pyclass(module = "evenly._evenly", subclass, frozen, weakref, generic)]
 pub(crate) struct Placement {
     state: RwLock<State>,
     algorithm: Algorithm,

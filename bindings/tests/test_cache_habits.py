@@ -262,7 +262,8 @@ def test_repr_and_types() -> None:
     cache: Any = LRUCache(2)
     cache["a"] = [cache.maxsize]
     assert repr(cache) == "LRUCache({'a': [2]}, maxsize=2, currsize=1)"
-    assert LRUCache[str, int] is LRUCache
+    typed = LRUCache[str, int](3)
+    assert type(typed) is LRUCache and typed.maxsize == 3
     with pytest.raises(TypeError):
         hash(cache)
     with pytest.raises(ValueError, match="unknown cache policy \"mru\""):

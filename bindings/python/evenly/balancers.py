@@ -14,8 +14,8 @@ itself if it is a `str`, else `name(object)`. Placement depends on names and wei
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, Callable, NamedTuple
+from collections.abc import Hashable, Iterable, Iterator, Mapping
+from typing import Any, Callable, NamedTuple, TypeVar, Union
 
 from . import _evenly
 from ._errors import NobodyError
@@ -37,8 +37,14 @@ __all__ = [
     "key_hash",
 ]
 
+T = TypeVar("T", bound=Hashable)
+
 #: The names of all algorithms a `Pool` knows.
 ALGORITHMS: tuple[str, ...] = _evenly.ALGORITHMS
+
+
+#: How members are listed.
+Members = Union[Mapping[T, int], Iterable[T], Iterable[tuple[T, int]]]
 
 
 class MemberStats(NamedTuple):
@@ -53,7 +59,7 @@ class MemberStats(NamedTuple):
     latency: float | None
 
 
-class Pool(_evenly.PoolBase):
+class Pool(_evenly.PoolBase[T]):
     """A set of members that may change while it is picked from: weights, load, health, draining, retries.
 
     `pick()` gives a `Lease`: the member counts as busy until the lease ends. Use it as a context manager, so that the
@@ -62,10 +68,10 @@ class Pool(_evenly.PoolBase):
 
     def __new__(
         cls,
-        members: Any = (),
+        members: Members[T] = (),
         algorithm: str = "p2c",
         *,
-        name: Callable[[Any], str] | None = None,
+        name: Callable[[T], str] | None = None,
         seed: int | None = None,
         points: int = 160,
         bound: float = 1.25,
@@ -74,45 +80,45 @@ class Pool(_evenly.PoolBase):
         scheme: str = "nginx",
         panic_threshold: int = 0,
         slow_start: float = 0.0,
-    ) -> Pool:
+    ) -> Pool[T]:
         options = _options(points, bound, first_turn, slots, scheme)
         naming = name or _pool_name
         listed = [(naming(member), weight, member) for member, weight in _listed(members)]
-        pool = super().__new__(cls, listed, algorithm, options, seed, panic_threshold, slow_start)
+        pool: Pool[T] = super().__new__(cls, listed, algorithm, options, seed, panic_threshold, slow_start)
         pool._name = naming
         return pool
 
-    _name: Callable[[Any], str]
+    _name: Callable[[T], str]
 
-    def add(self, member: Any, weight: int = 1) -> None:
+    def add(self, member: T, weight: int = 1) -> None:
         """Adds a member; with requests still in flight from before, it comes back with its load."""
         self._add(self._name(member), weight, member)
 
-    def remove(self, member: Any) -> None:
+    def remove(self, member: T) -> None:
         """Removes a member: no new picks. Leases under way go on."""
         self._remove(self._name(member))
 
-    def set_weight(self, member: Any, weight: int) -> None:
+    def set_weight(self, member: T, weight: int) -> None:
         """Gives a member another weight, 1 to 65,535."""
         self._set_weight(self._name(member), weight)
 
-    def set_up(self, member: Any, is_up: bool) -> bool:
+    def set_up(self, member: T, is_up: bool) -> bool:
         """Tells whether a member is up, as health checks see it; returns whether that is new."""
         return bool(self._set_up(self._name(member), is_up))
 
-    def drain(self, member: Any) -> None:
+    def drain(self, member: T) -> None:
         """No new picks; `is_drained` tells when the last request has ended."""
         self._set_draining(self._name(member), True)
 
-    def undrain(self, member: Any) -> None:
+    def undrain(self, member: T) -> None:
         """Takes `drain` back."""
         self._set_draining(self._name(member), False)
 
-    def is_drained(self, member: Any) -> bool:
+    def is_drained(self, member: T) -> bool:
         """Whether the member takes no picks and has no request in flight."""
         return bool(self._is_drained(self._name(member)))
 
-    def candidates(self, key: Any = None) -> list[Any]:
+    def candidates(self, key: str | bytes | int | None = None) -> list[T | None]:
         """Every member that may take this request once, the best first."""
         return [self._member(id) for id in self._candidates(key)]
 
@@ -123,18 +129,18 @@ class Pool(_evenly.PoolBase):
     def __contains__(self, member: Any) -> bool:
         return self._member(self._name(member)) is not None
 
-    def __iter__(self) -> Iterator[Any]:
+    def __iter__(self) -> Iterator[T]:
         return iter([row.member for row in self.stats()])
 
     def __repr__(self) -> str:
         return f"Pool({ {row.member: row.weight for row in self.stats()}!r}, algorithm={self.algorithm!r})"
 
 
-class _Keyed(_evenly.Placement):
+class _Keyed(_evenly.Placement[T]):
     """What the mappings from keys to nodes share."""
 
-    _name: Callable[[Any], str]
-    _nodes: dict[str, tuple[Any, int]]
+    _name: Callable[[T], str]
+    _nodes: dict[str, tuple[T, int]]
 
     @classmethod
     def _place(cls, algorithm: str, members: Any, name: Callable[[Any], str] | None, **options: Any) -> Any:
@@ -151,72 +157,72 @@ class _Keyed(_evenly.Placement):
     def _bare(cls, algorithm: str, options: dict[str, Any], rows: list[tuple[str, int, Any]]) -> Any:
         return _evenly.Placement.__new__(cls, algorithm, _options(**options), rows)
 
-    def add(self, member: Any, weight: int = 1) -> None:
+    def add(self, member: T, weight: int = 1) -> None:
         """Adds a node, or gives it another weight: it takes over its share of keys, and no other key moves."""
         self._change({**self._nodes, self._name(member): (member, weight)})
 
-    def remove(self, member: Any) -> None:
+    def remove(self, member: T) -> None:
         """Removes a node: its keys go to the others, and no other key moves."""
         left = dict(self._nodes)
         if left.pop(self._name(member), None) is None:
             raise KeyError(member)
         self._change(left)
 
-    def _change(self, nodes: dict[str, tuple[Any, int]]) -> None:
+    def _change(self, nodes: dict[str, tuple[T, int]]) -> None:
         self._replace(_rows(nodes))
         self._nodes = nodes
 
     @property
-    def weights(self) -> dict[Any, int]:
+    def weights(self) -> dict[T, int]:
         """The nodes and their weights."""
         return dict(self._nodes.values())
 
     def __contains__(self, member: Any) -> bool:
         return self._name(member) in self._nodes
 
-    def __iter__(self) -> Iterator[Any]:
+    def __iter__(self) -> Iterator[T]:
         return (member for member, _ in self._nodes.values())
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.weights!r})"
 
 
-class Ring(_Keyed):
+class Ring(_Keyed[T]):
     """Consistent hashing: a key keeps its node while others come and go. `points` a unit of weight (evener with more)."""
 
-    def __new__(cls, members: Any = (), *, points: int = 160, name: Callable[[Any], str] | None = None) -> Ring:
+    def __new__(cls, members: Members[T] = (), *, points: int = 160, name: Callable[[T], str] | None = None) -> Ring[T]:
         return cls._place("ring", members, name, points=points)  # type: ignore[no-any-return]
 
 
-class BoundedRing(_Keyed):
+class BoundedRing(_Keyed[T]):
     """A ring whose `assign` gives no node more than `bound` times its fair share of the keys."""
 
     def __new__(
-        cls, members: Any = (), *, points: int = 160, bound: float = 1.25, name: Callable[[Any], str] | None = None
-    ) -> BoundedRing:
+        cls, members: Members[T] = (), *, points: int = 160, bound: float = 1.25, name: Callable[[T], str] | None = None
+    ) -> BoundedRing[T]:
         return cls._place("bounded_ring", members, name, points=points, bound=bound)  # type: ignore[no-any-return]
 
 
-class Ketama(_Keyed):
+class Ketama(_Keyed[T]):
     """The ring of nginx (`hash … consistent`) or of libketama and memcached clients: the same node for every key."""
 
     def __new__(
-        cls, members: Any = (), *, scheme: str = "nginx", name: Callable[[Any], str] | None = None
-    ) -> Ketama:
+        cls, members: Members[T] = (), *, scheme: str = "nginx", name: Callable[[T], str] | None = None
+    ) -> Ketama[T]:
         return cls._place("ketama", members, name, scheme=scheme)  # type: ignore[no-any-return]
 
 
-class Maglev(_Keyed):
+class Maglev(_Keyed[T]):
     """One table look-up a key and nearly equal shares; a few more keys move than on a ring."""
 
-    def __new__(cls, members: Any = (), *, slots: int = 65537, name: Callable[[Any], str] | None = None) -> Maglev:
+    def __new__(cls, members: Members[T] = (), *, slots: int = 65537, name: Callable[[T], str] | None = None) -> Maglev[T]:
         return cls._place("maglev", members, name, slots=slots)  # type: ignore[no-any-return]
 
 
-class Rendezvous(_Keyed):
+class Rendezvous(_Keyed[T]):
     """The highest random weight wins: exact shares, no memory, O(n) a look-up; for up to some dozens of nodes."""
 
-    def __new__(cls, members: Any = (), *, name: Callable[[Any], str] | None = None) -> Rendezvous:
+    def __new__(cls, members: Members[T] = (), *, name: Callable[[T], str] | None = None) -> Rendezvous[T]:
         return cls._place("rendezvous", members, name)  # type: ignore[no-any-return]
 
 
@@ -353,9 +359,8 @@ def _stable_name(member: Any) -> str:
         return member
     if isinstance(member, bytes):
         return member.decode("utf-8", "surrogateescape")
-    kind = type(member)
-    if kind.__str__ is object.__str__ and kind.__repr__ is object.__repr__:
-        raise TypeError(f"{kind.__name__} has no name that is the same in every process: pass name=, or give it __str__")
+    if not _tells_its_name(member):
+        raise TypeError(f"{type(member).__name__} has no name that is the same in every process: pass name=, or give it __str__")
     if isinstance(member, tuple):
         return ":".join(_stable_name(part) for part in member)
     return str(member)
@@ -365,6 +370,11 @@ def _stable_name(member: Any) -> str:
 
 def _pool_name(member: Any) -> str:
     # A pool places by name only with keyed algorithms; for all others any name that stays the same will do.
-    if type(member).__repr__ is object.__repr__ and type(member).__str__ is object.__str__:
+    if not _tells_its_name(member):
         return f"{type(member).__qualname__} at {id(member):#x}"
     return _stable_name(member)
+
+
+def _tells_its_name(member: Any) -> bool:
+    kind: Any = type(member)
+    return kind.__str__ is not object.__str__ or kind.__repr__ is not object.__repr__

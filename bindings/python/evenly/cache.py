@@ -16,8 +16,8 @@ may use the cache. Iteration, `items()`, `values()` and `==` follow the order in
 from __future__ import annotations
 
 import math
-from collections.abc import ItemsView, MutableMapping, ValuesView
-from typing import Any, Callable, NamedTuple
+from collections.abc import ItemsView, Iterator, MutableMapping, ValuesView
+from typing import Any, Callable, NamedTuple, TypeVar
 
 from . import _evenly
 from ._flight import Flights
@@ -27,6 +27,9 @@ __all__ = ["POLICIES", "Cache", "CacheStats", "LFUCache", "LRUCache", "TTLCache"
 #: The names of all policies.
 POLICIES: tuple[str, ...] = _evenly.POLICIES
 
+
+K = TypeVar("K")
+V = TypeVar("V")
 
 class CacheStats(NamedTuple):
     """What a cache has done so far, and what it holds now."""
@@ -49,7 +52,7 @@ class CacheStats(NamedTuple):
         return self.hits / lookups if lookups else 0.0
 
 
-class Cache(_evenly.CacheBase, MutableMapping):  # type: ignore[type-arg]
+class Cache(_evenly.CacheBase[K, V], MutableMapping[K, V]):
     """A bounded mapping that forgets by `policy` (one of `POLICIES`) and, with `ttl`, after so many seconds.
 
     `getsizeof(value)` makes `maxsize` count sizes instead of entries. `timer()` tells the time in seconds; without it, the
@@ -62,12 +65,12 @@ class Cache(_evenly.CacheBase, MutableMapping):  # type: ignore[type-arg]
     def __init__(
         self,
         maxsize: float,
-        getsizeof: Callable[[Any], int] | None = None,
+        getsizeof: Callable[[V], int] | None = None,
         *,
         policy: str = "lru",
         ttl: float | None = None,
         timer: Callable[[], float] | None = None,
-        on_evict: Callable[[Any, Any, str], object] | None = None,
+        on_evict: Callable[[K, V, str], object] | None = None,
     ) -> None:
         kind = type(self)
         if getsizeof is None and kind.getsizeof is not Cache.getsizeof:
@@ -84,26 +87,26 @@ class Cache(_evenly.CacheBase, MutableMapping):  # type: ignore[type-arg]
             has_popitem=kind.popitem is not Cache.popitem,
         )
 
-    def __missing__(self, key: Any) -> Any:
+    def __missing__(self, key: K) -> V:
         """What `cache[key]` does when there is nothing; a subclass may make the value, and store it or not."""
         raise KeyError(key)
 
-    def getsizeof(self, value: Any) -> int:
+    def getsizeof(self, value: V) -> int:
         """The size of a value, as it counts towards `maxsize`."""
         sizer = self._sizer
         return 1 if sizer is None else sizer(value)
 
-    def get_or_insert(self, key: Any, make: Callable[[], Any], *, ttl: float | None = None) -> Any:
+    def get_or_insert(self, key: K, make: Callable[[], V], *, ttl: float | None = None) -> V:
         """The value under `key`, made by `make()` and stored if there is none.
 
         Of many threads that ask at once, one makes the value and the others wait for it. If making fails, its caller
         gets the error, and so does everyone who waited for it; nothing is stored.
         """
-        found = self.get(key, _NOTHING)
+        found: Any = self.get(key, _NOTHING)
         if found is not _NOTHING:
-            return found
+            return found  # type: ignore[no-any-return]
 
-        def load() -> Any:
+        def load() -> V:
             value = make()
             try:
                 self.insert(key, value, ttl=ttl)
@@ -113,16 +116,18 @@ class Cache(_evenly.CacheBase, MutableMapping):  # type: ignore[type-arg]
                 # Too large to keep is not too large to use.
             return value
 
-        return self._flights.run(key, lambda: self.peek(key, _NOTHING), load, _NOTHING)
+        return self._flights.run(key, lambda: self.peek(key, _NOTHING), load, _NOTHING)  # type: ignore[no-any-return]
 
     def stats(self) -> CacheStats:
         """What has happened so far."""
-        return CacheStats(*self._counts(), currsize=self.currsize, maxsize=self.maxsize)
+        return CacheStats(*self._counts(), self.currsize, self.maxsize)  # type: ignore[call-arg]
 
-    def values(self) -> ValuesView[Any]:
+    def values(self) -> ValuesView[V]:
+        """The values in the order in which their keys came; looking does not count as use."""
         return _Values(self)
 
-    def items(self) -> ItemsView[Any, Any]:
+    def items(self) -> ItemsView[K, V]:
+        """The pairs in the order in which the keys came; looking does not count as use."""
         return _Items(self)
 
     def __repr__(self) -> str:
@@ -158,18 +163,14 @@ class Cache(_evenly.CacheBase, MutableMapping):  # type: ignore[type-arg]
         for key, value, left in state["entries"]:
             self.insert(key, value, ttl=math.inf if left is None else left)
 
-    def __copy__(self) -> Cache:
+    def __copy__(self) -> Cache[K, V]:
         make, args, state = self.__reduce__()
-        copy: Cache = make(*args)
+        copy: Cache[K, V] = make(*args)
         copy.__setstate__(state)
         return copy
 
-    def __class_getitem__(cls, _item: Any) -> Any:
-        """`LRUCache[str, int]` is for type checkers; it is the same class."""
-        return cls
 
-
-class LRUCache(Cache):
+class LRUCache(Cache[K, V]):
     """The entry unused for the longest time leaves."""
 
     __slots__ = ()
@@ -177,14 +178,14 @@ class LRUCache(Cache):
     def __init__(
         self,
         maxsize: float,
-        getsizeof: Callable[[Any], int] | None = None,
+        getsizeof: Callable[[V], int] | None = None,
         *,
-        on_evict: Callable[[Any, Any, str], object] | None = None,
+        on_evict: Callable[[K, V, str], object] | None = None,
     ) -> None:
         super().__init__(maxsize, getsizeof, on_evict=on_evict)
 
 
-class LFUCache(Cache):
+class LFUCache(Cache[K, V]):
     """The entry used least often leaves; among equals the one unused for the longest time."""
 
     __slots__ = ()
@@ -192,14 +193,14 @@ class LFUCache(Cache):
     def __init__(
         self,
         maxsize: float,
-        getsizeof: Callable[[Any], int] | None = None,
+        getsizeof: Callable[[V], int] | None = None,
         *,
-        on_evict: Callable[[Any, Any, str], object] | None = None,
+        on_evict: Callable[[K, V, str], object] | None = None,
     ) -> None:
         super().__init__(maxsize, getsizeof, policy="lfu", on_evict=on_evict)
 
 
-class TinyLFUCache(Cache):
+class TinyLFUCache(Cache[K, V]):
     """Keeps what is asked for often *these days* (W-TinyLFU): the best hit ratio where favourites change or scans pass by."""
 
     __slots__ = ()
@@ -207,16 +208,16 @@ class TinyLFUCache(Cache):
     def __init__(
         self,
         maxsize: float,
-        getsizeof: Callable[[Any], int] | None = None,
+        getsizeof: Callable[[V], int] | None = None,
         *,
         ttl: float | None = None,
         timer: Callable[[], float] | None = None,
-        on_evict: Callable[[Any, Any, str], object] | None = None,
+        on_evict: Callable[[K, V, str], object] | None = None,
     ) -> None:
         super().__init__(maxsize, getsizeof, policy="tiny_lfu", ttl=ttl, timer=timer, on_evict=on_evict)
 
 
-class TTLCache(Cache):
+class TTLCache(Cache[K, V]):
     """LRU whose entries live for `ttl` seconds after they were stored; a dead entry is never seen."""
 
     __slots__ = ()
@@ -226,9 +227,9 @@ class TTLCache(Cache):
         maxsize: float,
         ttl: float,
         timer: Callable[[], float] | None = None,
-        getsizeof: Callable[[Any], int] | None = None,
+        getsizeof: Callable[[V], int] | None = None,
         *,
-        on_evict: Callable[[Any, Any, str], object] | None = None,
+        on_evict: Callable[[K, V, str], object] | None = None,
     ) -> None:
         super().__init__(maxsize, getsizeof, ttl=ttl, timer=timer, on_evict=on_evict)
 
@@ -238,20 +239,22 @@ class TTLCache(Cache):
         return self._timer
 
 
-class _Values(ValuesView):  # type: ignore[type-arg]
+class _Values(ValuesView[V]):
     __slots__ = ()
+    _mapping: Cache[Any, V]
 
-    def __iter__(self) -> Any:
+    def __iter__(self) -> Iterator[V]:
         return (value for _, value in self._mapping._pairs())
 
     def __contains__(self, value: object) -> bool:
         return any(value is own or value == own for own in self)
 
 
-class _Items(ItemsView):  # type: ignore[type-arg]
+class _Items(ItemsView[K, V]):
     __slots__ = ()
+    _mapping: Cache[K, V]
 
-    def __iter__(self) -> Any:
+    def __iter__(self) -> Iterator[tuple[K, V]]:
         return iter(self._mapping._pairs())
 
     def __contains__(self, item: Any) -> bool:
@@ -260,7 +263,7 @@ class _Items(ItemsView):  # type: ignore[type-arg]
         return own is not _NOTHING and (own is value or own == value)
 
 
-def _bare(kind: type[Cache]) -> Cache:
+def _bare(kind: type[Cache[Any, Any]]) -> Cache[Any, Any]:
     return kind.__new__(kind)
 
 

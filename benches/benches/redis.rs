@@ -212,7 +212,7 @@ fn median(rates: &mut [f64]) -> f64 {
     rates[rates.len() / 2]
 }
 
-async fn compare(slice: Duration, rounds: usize) {
+async fn compare(slice: Duration, rounds: usize, only: Option<&str>) {
     let (_servers, clients) = clients().await;
     println!(
         "| operation | value | in flight | client | operations/s (lowest to highest) | ours / it | CPU an operation | it / ours |"
@@ -226,6 +226,10 @@ async fn compare(slice: Duration, rounds: usize) {
         }
         for in_flight in [1, 16, 256] {
             for (verb, verb_name) in [(Verb::Get, "get"), (Verb::Put, "put")] {
+                let what = format!("{verb_name} {size} {in_flight}");
+                if only.is_some_and(|only| only != what) {
+                    continue;
+                }
                 let mut works: Vec<Work> = clients.iter().map(|_| Work::default()).collect();
                 for round in 0..rounds {
                     for turn in 0..clients.len() {
@@ -300,7 +304,11 @@ fn main() {
         if is_bench { (Duration::from_millis(150), 9) } else { (Duration::from_millis(5), 1) };
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
     runtime.expect("threads").block_on(async {
-        compare(slice, rounds).await;
-        near_hits().await;
+        // `EVENLY_BENCH_ONLY="get 100 B 256"` for one row alone.
+        let only = std::env::var("EVENLY_BENCH_ONLY").ok();
+        compare(slice, rounds, only.as_deref()).await;
+        if only.is_none() {
+            near_hits().await;
+        }
     });
 }

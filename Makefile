@@ -1,5 +1,5 @@
 # Thin names over cargo, maturin and pytest. `make test` is what CI runs.
-.PHONY: cache-suite security test setup lint rust docs python readme
+.PHONY: cache-suite security soak test setup lint rust docs python readme
 export CARGO_TERM_COLOR ?= auto
 
 test: setup lint rust docs python readme
@@ -50,3 +50,9 @@ bench-redis:
 
 # The attack corpus beside the project (../shared/security), against the release binary: every failing id with its reason.
 security: ; ./scripts/security
+
+# The faults of proxy/tests/faults_*.rs in their long form, against the release binary; prints a table.
+# SOAK_SECONDS=1800 for half an hour.
+SOAK_SECONDS ?= 60
+soak:
+	EVENLY_SOAK=$(SOAK_SECONDS) ./scripts/soak

@@ -6,7 +6,13 @@
 //!                                    └── drain or idle: finish what is under way, say so, close
 //! ```
 
-use std::{convert::Infallible, net::IpAddr, pin::pin, sync::Arc, time::Duration};
+use std::{
+    convert::Infallible,
+    net::IpAddr,
+    pin::pin,
+    sync::{Arc, atomic::AtomicBool},
+    time::Duration,
+};
 
 use arc_swap::ArcSwap;
 use http::{HeaderValue, Method, Request, StatusCode, Version, header, uri::Scheme};
@@ -41,6 +47,8 @@ pub(crate) struct Shared {
     pub(crate) state: ArcSwap<State>,
     /// Held while a configuration is applied.
     pub(crate) applying: Mutex<()>,
+    /// The task that looks after the members runs.
+    pub(crate) is_tended: AtomicBool,
     pub(crate) counters: Counters,
     /// True once draining. Every listener and connection holds a receiver; when all are gone, all have ended.
     pub(crate) draining: watch::Sender<bool>,

@@ -39,12 +39,12 @@ impl Error {
             Error::Dial(DialError::Io(_)) | Error::Rewrite(_) => StatusCode::BAD_GATEWAY,
             Error::Send(SendError::Client(BodyError::TooLarge { .. })) => StatusCode::PAYLOAD_TOO_LARGE,
             Error::Send(SendError::Client(BodyError::ClientSilent(_))) => StatusCode::REQUEST_TIMEOUT,
-            Error::Send(SendError::NoMember(_)) => StatusCode::SERVICE_UNAVAILABLE,
+            Error::Send(SendError::NoMember(_) | SendError::Full | SendError::Connect { .. }) => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
             Error::Send(SendError::Client(_)) => StatusCode::BAD_REQUEST,
             Error::Send(SendError::Silent { .. }) => StatusCode::GATEWAY_TIMEOUT,
-            Error::Send(SendError::Connect { .. } | SendError::Exchange { .. }) | Error::SharedFetch => {
-                StatusCode::BAD_GATEWAY
-            }
+            Error::Send(SendError::Exchange { .. }) | Error::SharedFetch => StatusCode::BAD_GATEWAY,
         }
     }
 

@@ -6,7 +6,17 @@
 //!    └── drain: no new connections; each one finishes the request it is at, says so, and closes
 //! ```
 
-use std::{io, net::IpAddr, pin::pin, sync::Arc, time::Duration};
+use std::{
+    hash::{BuildHasher as _, RandomState},
+    io,
+    net::IpAddr,
+    pin::pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+    time::Duration,
+};
 
 use arc_swap::ArcSwap;
 use http::uri::Scheme;
@@ -15,7 +25,7 @@ use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpListener, UnixListener},
     sync::watch,
-    time::{Instant, timeout_at},
+    time::{Instant, MissedTickBehavior, timeout_at},
 };
 use tokio_rustls::TlsAcceptor;
 
@@ -24,6 +34,7 @@ use crate::{
     connection::{Shared, serve_connection},
     observe::Counters,
     state::{StartError, State},
+    upstream::{TICK, Tender},
 };
 
 /// A proxy: the library's face. Clones are handles to the same proxy.
@@ -62,6 +73,7 @@ impl Proxy {
         let shared = Shared {
             state,
             applying: Mutex::new(()),
+            is_tended: AtomicBool::new(false),
             counters: Counters::default(),
             draining: watch::Sender::new(false),
         };
@@ -98,15 +110,11 @@ impl Proxy {
                 () = stop => {}
             }
         });
-        let mut sweeps = tokio::time::interval(SWEEP);
+        self.tend_members();
         loop {
             let accepted = tokio::select! {
                 accepted = listener.accept() => accepted,
                 () = &mut stopped => break,
-                _ = sweeps.tick() => {
-                    self.shared.state.load().close_idle();
-                    continue;
-                }
             };
             match accepted {
                 Ok(accepted) => self.spawn(accepted, &listener, &closing),
@@ -147,6 +155,25 @@ impl Proxy {
     #[must_use]
     pub fn members(&self) -> Vec<balancers::MemberStatus> {
         self.shared.state.load().group.pool.members()
+    }
+
+    /// Starts the task that looks after the members, once. It ends with the proxy.
+    fn tend_members(&self) {
+        if self.shared.is_tended.swap(true, Relaxed) {
+            return;
+        }
+        let shared = Arc::downgrade(&self.shared);
+        tokio::spawn(async move {
+            let seed = RandomState::new().hash_one(0u8);
+            let mut tender = Tender::new(seed, Instant::now());
+            let mut ticks = tokio::time::interval(TICK);
+            ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+            loop {
+                ticks.tick().await;
+                let Some(shared) = shared.upgrade() else { return };
+                tender.tick(shared.state.load().groups(), Instant::now());
+            }
+        });
     }
 
     fn spawn(&self, (stream, address): (Accepted, IpAddr), listener: &Listener, closing: &watch::Sender<()>) {
@@ -301,7 +328,5 @@ fn is_of_one_connection(error: &io::Error) -> bool {
 
 /// How long a closing listener waits for one more connection in its queue, ten times at most.
 const LAST_CALL: Duration = Duration::from_millis(5);
-/// How often idle connections to members are looked at.
-const SWEEP: Duration = Duration::from_secs(5);
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 const BACKLOG: i32 = 4096;

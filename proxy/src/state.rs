@@ -15,7 +15,7 @@ use crate::{
     cached::{self, Opened},
     config::{Address, Config, Member, Timeouts},
     tls::{self, ServerTls, TlsError},
-    upstream::Group,
+    upstream::{Group, Settings},
 };
 
 /// One consistent view of the configuration. A request loads it once.
@@ -45,16 +45,20 @@ impl State {
         let upstream_tls = upstream_tls.transpose().map_err(StartError::Tls)?;
         let cache = cached::open(config, previous.and_then(|state| state.cache.as_ref()))?;
         // Last: it changes the members of `previous`.
+        let settings = |balance| Settings { balance, ..settings_of(config, upstream_tls.clone()) };
         let build = |balance, members, previous| {
-            Group::build(balance, members, &server.timeouts, upstream_tls.as_ref(), previous)
-                .map_err(StartError::Members)
+            Group::build(settings(balance), members, previous).map_err(StartError::Members)
         };
+        // Once for nothing, so that none of `previous` has changed if one of them cannot be built.
+        for wanted in &config.groups {
+            build(wanted.balance, &wanted.members, None)?;
+        }
         let mut groups = HashMap::new();
+        let group = build(server.balance, &server.members, previous.map(|state| &state.group))?;
         for wanted in &config.groups {
             let previous = previous.and_then(|state| state.groups.get(&wanted.name));
             groups.insert(Arc::clone(&wanted.name), build(wanted.balance, &wanted.members, previous)?);
         }
-        let group = build(server.balance, &server.members, previous.map(|state| &state.group))?;
         Ok(Arc::new(State {
             group,
             timeouts: server.timeouts,
@@ -77,10 +81,20 @@ impl State {
         named.and_then(|name| self.groups.get(name)).unwrap_or(&self.group)
     }
 
-    /// Closes connections to members that waited longer than the idle timeout.
-    pub(crate) fn close_idle(&self) {
-        self.group.close_idle();
-        self.groups.values().for_each(Group::close_idle);
+    /// Every group with its members.
+    pub(crate) fn groups(&self) -> impl Iterator<Item = &Group> {
+        [&self.group].into_iter().chain(self.groups.values())
+    }
+}
+
+fn settings_of(config: &Config, tls: Option<Arc<rustls::ClientConfig>>) -> Settings {
+    Settings {
+        balance: config.server.balance,
+        timeouts: config.server.timeouts,
+        tls,
+        health: config.health.clone(),
+        retry: config.retry.clone(),
+        queue: config.queue.clone(),
     }
 }
 

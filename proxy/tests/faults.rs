@@ -3,7 +3,10 @@
 mod support;
 
 use std::{
-    sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
+    },
     thread,
     time::Duration,
 };
@@ -67,13 +70,14 @@ fn a_member_that_refuses_costs_nobody_a_request_whatever_the_method() {
 }
 
 #[test]
-fn without_any_member_the_answer_is_502_and_the_proxy_lives() {
+fn without_any_member_the_answer_is_503_and_the_proxy_lives() {
     let dead = format!("127.0.0.1:{}", free_port());
     let evenly = Evenly::start(&proxy_pass(std::slice::from_ref(&dead)), "");
     let mut client = evenly.client();
     for _ in 0..3 {
         let reply = client.get("/");
-        assert_eq!(reply.status, 502);
+        assert_eq!(reply.status, 503);
+        assert_eq!(reply.header("retry-after"), Some("1"));
         assert!(!reply.text().contains(&dead), "the members' addresses are nobody's business");
     }
 }
@@ -122,4 +126,148 @@ fn a_second_signal_stops_now() {
     thread::sleep(Duration::from_millis(50));
     evenly.signal("INT");
     assert_eq!(evenly.wait().code(), Some(0));
+}
+
+/// A member that answers only errors is taken out, and nobody sees more than the first few of them.
+#[test]
+fn a_member_that_answers_errors_is_ejected_and_not_below_the_threshold() {
+    let (good, bad) = (Upstream::start("good"), failing(500));
+    let members = [good.address.to_string(), bad.0.to_string()];
+    let evenly = Evenly::start(&format!("{}\nbalance = \"round_robin\"", proxy_pass(&members)), "");
+    let mut client = evenly.client();
+    let mut errors = 0;
+    eventually("the failing member is out", || {
+        errors += u32::from(client.get("/").status == 500);
+        evenly.stderr().contains("member is taken out")
+    });
+    let hits = bad.1.load(Relaxed);
+    for _ in 0..20 {
+        assert_eq!(client.get("/").status, 200);
+    }
+    assert!(errors >= 5 && bad.1.load(Relaxed) <= hits + 1, "{errors} errors");
+    // Alone, it stays: an answer with an error is better than none.
+    let evenly = Evenly::start(&proxy_pass(&[bad.0.to_string()]), "");
+    let mut client = evenly.client();
+    for _ in 0..30 {
+        assert_eq!(client.get("/").status, 500);
+    }
+}
+
+/// 503 of a member goes to another one within the budget; what cannot be repeated is passed on as it is.
+#[test]
+fn an_answer_that_says_try_again_is_tried_again_elsewhere() {
+    let (good, busy) = (Upstream::start("good"), failing(503));
+    let members = [good.address.to_string(), busy.0.to_string()];
+    let rest = "[health]\nfailures = 0\nerror_rate = 0";
+    let evenly = Evenly::start(&format!("{}\nbalance = \"round_robin\"", proxy_pass(&members)), rest);
+    let mut client = evenly.client();
+    for _ in 0..10 {
+        assert_eq!(client.get("/").status, 200);
+        assert_eq!(client.request("PUT", "/echo", "", b"kept").text(), "kept");
+    }
+    let posts = (0..20).filter(|_| client.request("POST", "/echo", "", b"x").status == 503).count();
+    assert_eq!(posts, 10);
+}
+
+/// 10 s of budget: thirty retries, or a fifth of the requests, whichever is more.
+#[test]
+fn retries_stay_within_their_budget() {
+    let (a, b) = (failing(503), failing(503));
+    let members = [a.0.to_string(), b.0.to_string()];
+    let evenly = Evenly::start(&proxy_pass(&members), "[health]\nfailures = 0\nerror_rate = 0");
+    let mut client = evenly.client();
+    for _ in 0..300 {
+        assert_eq!(client.get("/").status, 503);
+    }
+    let sent = a.1.load(Relaxed) + b.1.load(Relaxed);
+    assert!((330..=360).contains(&sent), "{sent} requests reached the members");
+}
+
+#[test]
+fn a_full_member_is_passed_over_then_waited_for_then_refused() {
+    let (a, b) = (Upstream::start("a"), Upstream::start("b"));
+    let members = [a.address.to_string(), b.address.to_string()];
+    let rest = "[queue]\nmax_connections = 1\nmax_pending = 1\ntimeout = 10";
+    let evenly = Evenly::start(&proxy_pass(&members), rest);
+    let mut held: Vec<Client> = (0..2).map(|_| evenly.client()).collect();
+    for client in &mut held {
+        client.send(b"GET /bytes/50000000 HTTP/1.1\r\nHost: test\r\n\r\n").unwrap();
+        client.head().unwrap();
+    }
+    assert_eq!((a.hits(), b.hits()), (1, 1), "the second went to the other member");
+    // Of three more, one may wait. Which one is theirs to find out.
+    let (tell, told) = std::sync::mpsc::channel();
+    for _ in 0..3 {
+        let (mut client, tell) = (evenly.client(), tell.clone());
+        thread::spawn(move || tell.send(client.get("/")));
+    }
+    for _ in 0..2 {
+        let reply = told.recv().unwrap();
+        assert_eq!((reply.status, reply.header("retry-after")), (503, Some("1")));
+    }
+    drop(held);
+    assert_eq!(told.recv().unwrap().status, 200);
+}
+
+/// An HTTP check decides, although requests would be answered.
+#[test]
+fn a_member_whose_check_fails_gets_no_requests_until_it_passes() {
+    let (a, b) = (Upstream::start("a"), failing_at("/health"));
+    let members = [a.address.to_string(), b.0.to_string()];
+    let rest = "[health]\npath = \"/health\"\nstatus = 200\ninterval = 1\nfall = 2";
+    let evenly = Evenly::start(&format!("{}\nbalance = \"round_robin\"", proxy_pass(&members)), rest);
+    eventually("the check takes it out", || evenly.stderr().contains("member is taken out"));
+    let mut client = evenly.client();
+    for _ in 0..20 {
+        assert_eq!(client.get("/").text(), "a");
+    }
+    b.1.store(1, Relaxed);
+    eventually("it is used again", || client.get("/").text() == "b");
+}
+
+/// A member that answers every request with `status`, and how many it saw.
+fn failing(status: u16) -> (std::net::SocketAddr, Arc<AtomicU64>) {
+    naive(move |_, _| (status, "no"))
+}
+
+/// A member that answers `b`, but 500 at `path` while its number is 0.
+fn failing_at(path: &'static str) -> (std::net::SocketAddr, Arc<AtomicU64>) {
+    naive(move |head, number| {
+        if head.starts_with(&format!("GET {path} ")) && number.load(Relaxed) == 0 {
+            (500, "no")
+        } else {
+            (200, "b")
+        }
+    })
+}
+
+fn naive(
+    answer: impl Fn(&str, &AtomicU64) -> (u16, &'static str) + Send + Sync + 'static,
+) -> (std::net::SocketAddr, Arc<AtomicU64>) {
+    use std::io::{BufRead, BufReader, Write};
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let (address, number) = (listener.local_addr().unwrap(), Arc::new(AtomicU64::new(0)));
+    let (counted, answer) = (Arc::clone(&number), Arc::new(answer));
+    thread::spawn(move || {
+        for stream in listener.incoming() {
+            let (counted, answer) = (Arc::clone(&counted), Arc::clone(&answer));
+            thread::spawn(move || {
+                let mut stream = BufReader::new(stream.unwrap());
+                let mut head = String::new();
+                while !head.ends_with("\r\n\r\n") {
+                    if !matches!(stream.read_line(&mut head), Ok(1..)) {
+                        return;
+                    }
+                }
+                let (status, body) = answer(&head, &counted);
+                if !head.contains("evenly-health-check") && status >= 500 {
+                    counted.fetch_add(1, Relaxed);
+                }
+                let fields = format!("content-length: {}\r\nconnection: close", body.len());
+                let text = format!("HTTP/1.1 {status} X\r\n{fields}\r\n\r\n{body}");
+                let _ = stream.get_mut().write_all(text.as_bytes());
+            });
+        }
+    });
+    (address, number)
 }

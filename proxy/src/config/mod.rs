@@ -6,6 +6,7 @@
 //! | `read.rs` | which key sets what; goproxy's names included |
 //! | `admission.rs`, `rules.rs` | who and what may come in |
 //! | `tls.rs` | certificates |
+//! | `resilience.rs` | what is done about members that fail, are slow or are full |
 //! | `address.rs` | the grammar of listeners and members |
 //! | `reader.rs` | how a table is read without missing a fault |
 //! | `error.rs` | how faults are shown |
@@ -32,6 +33,7 @@ mod error;
 mod model;
 mod read;
 mod reader;
+mod resilience;
 mod rules;
 mod tls;
 
@@ -42,4 +44,5 @@ pub use model::{
     CacheConfig, CacheProfile, CacheStore, Config, GroupConfig, LogLevel, MemoryConfig, RedisConfig, Secret,
     ServerConfig, Timeouts,
 };
+pub use resilience::{Check, HealthConfig, QueueConfig, RetryConfig};
 pub use tls::{CertificateFiles, ClientTlsConfig, TlsConfig};

@@ -4,7 +4,9 @@ use std::{fmt, path::PathBuf, sync::Arc, time::Duration};
 
 use balancers::Algorithm;
 
-use super::{AdmissionConfig, ClientTlsConfig, Listen, Member, TlsConfig};
+use super::{
+    AdmissionConfig, ClientTlsConfig, HealthConfig, Listen, Member, QueueConfig, RetryConfig, TlsConfig,
+};
 use crate::admit::destination::Destinations;
 
 /// A whole configuration.
@@ -22,6 +24,12 @@ pub struct Config {
     pub redis: RedisConfig,
     /// `[mem]`
     pub memory: MemoryConfig,
+    /// `[health]`
+    pub health: HealthConfig,
+    /// `[retry]`
+    pub retry: RetryConfig,
+    /// `[queue]`
+    pub queue: QueueConfig,
 }
 
 impl Config {

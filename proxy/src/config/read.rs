@@ -13,6 +13,7 @@ use super::{
         CacheConfig, CacheProfile, CacheStore, LogLevel, MemoryConfig, RedisConfig, ServerConfig, Timeouts,
     },
     reader::Section,
+    resilience::{read_health, read_queue, read_retry},
     tls::{read_client_tls, read_tls},
 };
 
@@ -52,8 +53,11 @@ fn read_root(mut root: Section<'_, '_>) -> Config {
     let memory = root.section("mem").map(read_memory).unwrap_or_default();
     let groups: Vec<GroupConfig> = root.sections("upstreams").into_iter().map(read_group).collect();
     read_admission_rules(&mut root, &mut server.admission, &groups);
+    let health = root.section("health").map(read_health).unwrap_or_default();
+    let retry = root.section("retry").map(read_retry).unwrap_or_default();
+    let queue = root.section("queue").map(read_queue).unwrap_or_default();
     root.finish();
-    Config { server, groups, tls, upstream_tls, redis, memory }
+    Config { server, groups, tls, upstream_tls, redis, memory, health, retry, queue }
 }
 
 fn read_server(mut server: Section<'_, '_>) -> ServerConfig {

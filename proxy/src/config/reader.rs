@@ -151,6 +151,31 @@ impl<'a, 'i> Section<'a, 'i> {
         }
     }
 
+    /// A list of whole numbers, each within `allowed`.
+    pub(super) fn integers(&mut self, key: &'static str, allowed: RangeInclusive<i64>) -> Option<Vec<i64>> {
+        let value = self.value(key)?;
+        let DeValue::Array(items) = value.get_ref() else {
+            self.wrong_type(key, value, "an array of whole numbers");
+            return None;
+        };
+        let number = |item: &DeValue<'i>| match item {
+            DeValue::Integer(integer) => i64::from_str_radix(integer.as_str(), integer.radix()).ok(),
+            _ => None,
+        };
+        let mut numbers = Vec::with_capacity(items.len());
+        for item in items {
+            match number(item.get_ref()).filter(|number| allowed.contains(number)) {
+                Some(number) => numbers.push(number),
+                None => {
+                    let (low, high) = (allowed.start(), allowed.end());
+                    let help = format!("must be {low} to {high}");
+                    self.fault_at(item, format!("{key} holds what is no such number"), help);
+                }
+            }
+        }
+        Some(numbers)
+    }
+
     /// A whole number of seconds within `allowed`.
     pub(super) fn seconds(&mut self, key: &'static str, allowed: RangeInclusive<i64>) -> Option<Duration> {
         self.integer(key, allowed).map(|seconds| Duration::from_secs(seconds.unsigned_abs()))

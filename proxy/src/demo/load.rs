@@ -11,7 +11,7 @@ use std::{
     time::Instant,
 };
 
-use balancers::{Algorithm, Query};
+use balancers::Query;
 use http::{HeaderMap, HeaderValue, Method, header, uri::PathAndQuery};
 use http_body_util::BodyExt;
 
@@ -22,9 +22,9 @@ use super::{
 use crate::{
     body::{self, Body},
     cli::{Failure, println_out},
-    config::{Address, Member, Timeouts},
+    config::{Address, Member},
     server::Proxy,
-    upstream::{Group, RequestHead, send},
+    upstream::{Group, RequestHead, Settings, send},
 };
 
 /// Sends `count` requests to `address` and prints the table. Fails if any request failed.
@@ -63,7 +63,7 @@ pub(super) async fn run(
 fn to_proxy(address: SocketAddr) -> Result<Group, Failure> {
     let place = Address::Tcp { host: address.ip().to_string(), port: address.port() };
     let member = Member { address: place, weight: 1 };
-    Group::build(Algorithm::RoundRobin, &[member], &Timeouts::default(), None, None)
+    Group::build(Settings::default(), &[member], None)
         .map_err(|error| Failure::Runtime(format!("evenly: {error}")))
 }
 

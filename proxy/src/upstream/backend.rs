@@ -1,31 +1,35 @@
-//! What is kept of a member: its address and its idle connections.
+//! What is kept of a member: its address, its idle connections, its health.
 
-use std::{collections::VecDeque, io, sync::Arc, time::Duration};
+use std::{collections::VecDeque, io, sync::Arc};
 
 use parking_lot::Mutex;
-use rustls::ClientConfig;
 use tokio::time::Instant;
 
-use super::{connect::connect, h1::Connection};
-use crate::config::{Address, Timeouts};
+use super::{
+    connect::connect,
+    group::Settings,
+    h1::Connection,
+    health::{Health, Verdict},
+    queue::{Place, Places, Queue},
+};
+use crate::config::Address;
 
 /// A member of a group as the proxy knows it: how it is to be treated, and what was learnt and kept of it. A reload
 /// [renews](Backend::renewed) the first and hands on the second.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Backend {
     address: Address,
-    connect_timeout: Duration,
-    idle_timeout: Duration,
-    /// For `https://` members.
-    tls: Option<Arc<ClientConfig>>,
+    settings: Arc<Settings>,
     kept: Arc<Kept>,
 }
 
 /// What lives as long as the member is configured, through any number of reloads.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Kept {
     /// The newest at the back. The newest is used first: so the rest can age and leave.
     idle: Mutex<VecDeque<Idle>>,
+    health: Health,
+    places: Arc<Places>,
 }
 
 #[derive(Debug)]
@@ -35,14 +39,40 @@ struct Idle {
 }
 
 impl Backend {
-    pub(crate) fn new(address: Address, timeouts: &Timeouts, tls: Option<&Arc<ClientConfig>>) -> Self {
-        let (connect_timeout, idle_timeout) = (timeouts.connect, timeouts.idle);
-        Backend { address, connect_timeout, idle_timeout, tls: tls.cloned(), kept: Arc::default() }
+    /// A member nothing is known of.
+    pub(crate) fn new(address: Address, settings: Arc<Settings>, queue: Arc<Queue>) -> Self {
+        let places = Arc::new(Places::new(queue));
+        let kept = Kept { idle: Mutex::default(), health: Health::new(Instant::now()), places };
+        Backend { address, settings, kept: Arc::new(kept) }
     }
 
-    /// The same member under new settings: it keeps its connections.
-    pub(crate) fn renewed(&self, timeouts: &Timeouts, tls: Option<&Arc<ClientConfig>>) -> Self {
-        Backend { kept: Arc::clone(&self.kept), ..Backend::new(self.address.clone(), timeouts, tls) }
+    /// The same member under new settings: it keeps its connections and its health.
+    pub(crate) fn renewed(&self, settings: Arc<Settings>) -> Self {
+        Backend { address: self.address.clone(), settings, kept: Arc::clone(&self.kept) }
+    }
+
+    pub(crate) fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    pub(crate) fn health(&self) -> &Health {
+        &self.kept.health
+    }
+
+    /// A place for one request, if it has one left.
+    pub(crate) fn place(&self) -> Option<Place> {
+        let most = if self.kept.health.is_on_probation() { 1 } else { self.settings.queue.max_connections };
+        self.kept.places.take(most)
+    }
+
+    /// A request that began at `started` was answered.
+    pub(crate) fn succeeded(&self, started: Instant) {
+        self.kept.health.succeeded(started, &self.settings.health);
+    }
+
+    /// A request failed by the member's fault.
+    pub(crate) fn failed(&self, why: Verdict) {
+        self.kept.health.failed(why, Instant::now(), &self.settings.health);
     }
 
     pub(crate) fn address(&self) -> &Address {
@@ -62,7 +92,8 @@ impl Backend {
 
     /// A new connection.
     pub(crate) async fn connect(&self) -> io::Result<Connection> {
-        connect(&self.address, self.connect_timeout, self.tls.as_ref()).await.map(Connection::new)
+        let Settings { timeouts, tls, .. } = &*self.settings;
+        connect(&self.address, timeouts.connect, tls.as_ref()).await.map(Connection::new)
     }
 
     /// Keeps a connection for a later request, and lets go of those that waited too long.
@@ -71,7 +102,7 @@ impl Backend {
         let mut leaving = Vec::new();
         let mut idle = self.kept.idle.lock();
         idle.push_back(Idle { connection, since: now });
-        while idle.front().is_some_and(|oldest| now - oldest.since > self.idle_timeout)
+        while idle.front().is_some_and(|oldest| now - oldest.since > self.settings.timeouts.idle)
             || idle.len() > IDLE_MAX
         {
             leaving.extend(idle.pop_front());
@@ -85,7 +116,7 @@ impl Backend {
     pub(crate) fn close_idle(&self) {
         let now = Instant::now();
         let mut idle = self.kept.idle.lock();
-        let expired = idle.iter().take_while(|kept| now - kept.since > self.idle_timeout).count();
+        let expired = idle.iter().take_while(|kept| now - kept.since > self.settings.timeouts.idle).count();
         let leaving: Vec<Idle> = idle.drain(..expired).collect();
         drop(idle);
         drop(leaving);

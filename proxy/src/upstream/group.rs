@@ -1,51 +1,77 @@
 //! Members that share the work of one name, and how they outlive a reload.
 
-use std::{net::IpAddr, sync::Arc, time::Duration};
+use std::{net::IpAddr, sync::Arc};
 
 use balancers::{Algorithm, Edit, EditError, Pool, Query, Values};
 use rustls::ClientConfig;
+use tokio::time::Instant;
 
-use super::backend::Backend;
-use crate::config::{Member, Timeouts};
+use super::{backend::Backend, queue::Queue, retry::Budget};
+use crate::config::{HealthConfig, Member, QueueConfig, RetryConfig, Timeouts};
 
 /// Members that share the work of one name.
 #[derive(Debug)]
 pub(crate) struct Group {
     pub(crate) pool: Pool<Backend>,
-    pub(crate) algorithm: Algorithm,
-    /// For a member to begin its answer, and between two pieces of it.
-    pub(crate) response_timeout: Duration,
+    pub(crate) settings: Arc<Settings>,
+    pub(crate) queue: Arc<Queue>,
+    pub(crate) budget: Arc<Budget>,
+    /// What seconds are counted from.
+    pub(crate) epoch: Instant,
+}
+
+/// How a group and its members are to be treated.
+#[derive(Debug, Clone)]
+pub(crate) struct Settings {
+    pub(crate) balance: Algorithm,
+    pub(crate) timeouts: Timeouts,
+    /// For `https://` members.
+    pub(crate) tls: Option<Arc<ClientConfig>>,
+    pub(crate) health: HealthConfig,
+    pub(crate) retry: RetryConfig,
+    pub(crate) queue: QueueConfig,
 }
 
 impl Group {
-    /// A group of `members`. Those that `previous` has too keep their connections; if the algorithm is the same, they
-    /// keep their load and health as well. Nothing changes in `previous` if this fails.
+    /// A group of `members`. Those that `previous` has too keep their connections and what is thought of them; if the
+    /// algorithm is the same, they keep their load as well. Nothing changes in `previous` if this fails.
     pub(crate) fn build(
-        algorithm: Algorithm,
+        settings: Settings,
         members: &[Member],
-        timeouts: &Timeouts,
-        tls: Option<&Arc<ClientConfig>>,
         previous: Option<&Group>,
     ) -> Result<Group, EditError> {
+        let settings = Arc::new(settings);
+        let queue = previous.map_or_else(Arc::default, |group| Arc::clone(&group.queue));
         let backend = |member: &Member| {
             let id = member.address.to_string();
-            let kept =
-                previous.and_then(|group| group.pool.with_value(&id, |kept| kept.renewed(timeouts, tls)));
-            let backend = kept.unwrap_or_else(|| Backend::new(member.address.clone(), timeouts, tls));
-            (id, member.weight, backend)
+            let renew = |kept: &Backend| kept.renewed(Arc::clone(&settings));
+            let kept = previous.and_then(|group| group.pool.with_value(&id, renew));
+            let new = || Backend::new(member.address.clone(), Arc::clone(&settings), Arc::clone(&queue));
+            (id, member.weight, kept.unwrap_or_else(new))
         };
         let all = |edit: &mut Edit<Backend>| edit.replace_all(members.iter().map(backend), Values::Replace);
-        let pool = match previous.filter(|group| group.algorithm == algorithm) {
+        let pool = match previous.filter(|group| group.settings.picks_as(&settings)) {
             Some(group) => group.pool.clone(),
-            None => Pool::new(algorithm),
+            None => Pool::builder().slow_start(settings.health.slow_start).build(settings.balance)?,
         };
         pool.update(all)?;
-        Ok(Group { pool, algorithm, response_timeout: timeouts.response })
+        Ok(Group {
+            pool,
+            queue,
+            budget: previous.map_or_else(Arc::default, |group| Arc::clone(&group.budget)),
+            epoch: previous.map_or_else(Instant::now, |group| group.epoch),
+            settings,
+        })
+    }
+
+    /// Whole seconds since the group began, from ten.
+    pub(crate) fn second(&self, now: Instant) -> u32 {
+        (now.duration_since(self.epoch).as_secs() as u32).wrapping_add(super::window::SECONDS)
     }
 
     /// What the balancer is asked for a request of `client`.
     pub(crate) fn query(&self, client: IpAddr) -> Query<'static> {
-        match self.algorithm {
+        match self.settings.balance {
             Algorithm::Ring | Algorithm::BoundedRing => Query::for_ip(client),
             _ => Query::new(),
         }
@@ -60,13 +86,33 @@ impl Group {
     }
 }
 
+impl Default for Settings {
+    fn default() -> Self {
+        Settings {
+            balance: Algorithm::P2c,
+            timeouts: Timeouts::default(),
+            tls: None,
+            health: HealthConfig::default(),
+            retry: RetryConfig::default(),
+            queue: QueueConfig::default(),
+        }
+    }
+}
+
+impl Settings {
+    /// One pool can serve both.
+    fn picks_as(&self, other: &Settings) -> bool {
+        self.balance == other.balance && self.health.slow_start == other.health.slow_start
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn group(algorithm: Algorithm, members: &[&str], previous: Option<&Group>) -> Result<Group, EditError> {
         let members: Vec<Member> = members.iter().map(|member| member.parse().unwrap()).collect();
-        Group::build(algorithm, &members, &Timeouts::default(), None, previous)
+        Group::build(Settings { balance: algorithm, ..Settings::default() }, &members, previous)
     }
 
     #[test]
@@ -86,7 +132,7 @@ mod tests {
     fn what_cannot_be_built_changes_nothing() {
         let before = group(Algorithm::P2c, &["a:1"], None).unwrap();
         let member = Member { weight: 0, .."b:1".parse().unwrap() };
-        assert!(Group::build(Algorithm::P2c, &[member], &Timeouts::default(), None, Some(&before)).is_err());
+        assert!(Group::build(Settings::default(), &[member], Some(&before)).is_err());
         assert_eq!(before.pool.members().len(), 1);
         assert_eq!(&*before.pool.members()[0].id, "a:1");
     }

@@ -10,7 +10,11 @@
 //! |---|---|
 //! | `send.rs` | the whole way, with retries |
 //! | `group.rs` | members that share the work, and how they outlive a reload |
-//! | `retry.rs` | may this request be sent again? |
+//! | `retry.rs` | may this request be sent again, and how many may? |
+//! | `replay.rs` | what of its body is still there? |
+//! | `queue.rs` | who may have a member now, and who waits? |
+//! | `health/` | who is up? |
+//! | `window.rs` | what happened in the last ten seconds? |
 //! | `backend.rs` | what is kept of a member: its address and idle connections |
 //! | `connect.rs` | how a connection is opened |
 //! | `settlement.rs` | what happens when an answer has ended |
@@ -20,10 +24,15 @@ mod backend;
 mod connect;
 mod group;
 mod h1;
+mod health;
+mod queue;
+mod replay;
 mod retry;
 mod send;
 mod settlement;
+mod window;
 
-pub(crate) use group::Group;
+pub(crate) use group::{Group, Settings};
 pub(crate) use h1::{RequestHead, ResponseBody};
+pub(crate) use health::{TICK, Tender};
 pub(crate) use send::{Answer, SendError, send, send_over};

@@ -11,10 +11,14 @@
 
 mod client;
 mod evenly;
+mod load;
+mod process;
 mod upstream;
 
 pub use client::{Client, Reply};
 pub use evenly::{Evenly, free_port};
+pub use load::{Load, Report, is_long, scaled};
+pub use process::{UpstreamProcess, serve_if_asked};
 pub use upstream::Upstream;
 
 use std::time::{Duration, Instant};

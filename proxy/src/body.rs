@@ -3,6 +3,7 @@
 use std::{
     fmt, io,
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll},
     time::Duration,
 };
@@ -12,7 +13,7 @@ use http_body::{Body as HttpBody, Frame, SizeHint};
 use http_body_util::{BodyExt, Collected, combinators::UnsyncBoxBody};
 use hyper::body::Incoming;
 
-use crate::{client_body::ClientBody, rewrite, upstream::ResponseBody};
+use crate::{client_body::ClientBody, observe::Counter, rewrite, upstream::ResponseBody};
 
 /// A body from one of the places bodies come from.
 #[derive(Debug, Default)]
@@ -39,6 +40,16 @@ impl Body {
     #[must_use]
     pub fn client(incoming: Incoming, len_max: u64, silence_max: Duration) -> Self {
         Body::Client(ClientBody::new(incoming, len_max, silence_max))
+    }
+
+    /// Counts the bytes of a client's body as they come. `counter` is asked for only if there will be some.
+    pub(crate) fn counted(mut self, counter: impl FnOnce() -> Arc<Counter>) -> Self {
+        if let Body::Client(body) = &mut self
+            && !body.incoming.is_end_stream()
+        {
+            body.counter = Some(counter());
+        }
+        self
     }
 
     /// All of it, for a body that has to be looked at as a whole.

@@ -6,9 +6,10 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use cache::store::{Address, Memory, Redis, Tiered};
-use http::{HeaderMap, Method, Response, header::HOST, request::Parts, uri::PathAndQuery};
+use cache::store::{Address, Memory, Redis, StoreError, Tiered};
+use http::{HeaderMap, Response, header::HOST, request::Parts, uri::PathAndQuery};
 use http_body_util::BodyExt;
+use parking_lot::Mutex;
 
 use crate::{
     admit::admission::Admitted,
@@ -16,8 +17,9 @@ use crate::{
     config::{CacheConfig, CacheProfile, CacheStore, Config, MemoryConfig, RedisConfig},
     error::Error,
     headers::strip_hop_by_hop,
-    http_cache::{Ask, Failed, HttpCache, Moment, Payload, Profile, Settings, Storage, Target},
+    http_cache::{Ask, Failed, HttpCache, Key, Moment, Payload, Profile, Purge, Settings, Storage, Target},
     interim::Interims,
+    observe::{self, CacheFacts, Note, Trail},
     serve::Client,
     state::{StartError, State},
     upstream::{self, RequestHead, SendError},
@@ -28,6 +30,58 @@ use crate::{
 pub(crate) struct Opened {
     pub(crate) cache: Arc<HttpCache<Body>>,
     asked: (CacheConfig, MemoryConfig, RedisConfig),
+    held: Held,
+}
+
+/// Tells what a storage holds at the moment.
+#[derive(Clone)]
+struct Held(Arc<dyn Fn() -> CacheFacts + Send + Sync>);
+
+impl std::fmt::Debug for Held {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Held").finish_non_exhaustive()
+    }
+}
+
+impl Opened {
+    /// What it has done and what it holds.
+    pub(crate) fn facts(&self) -> CacheFacts {
+        let done = self.cache.counts().read();
+        CacheFacts {
+            hits: done.hits.saturating_sub(done.stale_hits),
+            stale: done.stale_hits,
+            revalidated: done.validated,
+            misses: done.misses.saturating_sub(done.validated),
+            collapsed: done.collapsed,
+            ..(self.held.0)()
+        }
+    }
+}
+
+impl Opened {
+    /// Forgets what an operator means; a URL is as the cache keys it, `http://host/path?query`.
+    ///
+    /// # Errors
+    /// When it does not read as one (outer), when the store cannot be reached (inner).
+    pub(crate) async fn purge(&self, what: &observe::Purge) -> Result<Result<u64, StoreError>, String> {
+        let purge = match what {
+            observe::Purge::Url(url) => Purge::Key(self.key(url)?),
+            observe::Purge::Prefix(prefix) => Purge::Prefix(prefix.clone()),
+            observe::Purge::Tag(tag) => Purge::Tag(tag.clone()),
+            observe::Purge::All => Purge::All,
+        };
+        Ok(self.cache.purge(purge).await)
+    }
+
+    fn key(&self, url: &str) -> Result<Key, String> {
+        let uri: http::Uri = url.parse().map_err(|error| format!("{url}: {error}"))?;
+        Key::from_uri(&uri, self.cache.settings())
+            .ok_or_else(|| format!("{url}: a URL begins with http:// or https:// and names its host"))
+    }
+}
+
+fn of_memory(stats: cache::Stats) -> CacheFacts {
+    CacheFacts { entries: stats.len, bytes: stats.weight, evictions: stats.evicted, ..CacheFacts::default() }
 }
 
 /// The cache that a configuration asks for: the one already open, with all it holds, if it asks for the same.
@@ -53,16 +107,36 @@ pub(crate) fn open(config: &Config, previous: Option<&Opened>) -> Result<Option<
         sort_query: wanted.sort_query,
         ..Settings::default()
     };
-    let storage = match wanted.store {
-        CacheStore::Memory => Storage::memory(memory.policy, &settings).map_err(StartError::Cache)?,
-        CacheStore::Redis => Storage::shared(Arc::new(Redis::new(far(config)?).map_err(StartError::Redis)?)),
+    let (storage, held) = match wanted.store {
+        CacheStore::Memory => {
+            let storage = Storage::memory(memory.policy, &settings).map_err(StartError::Cache)?;
+            let same = storage.clone();
+            (storage, Held(Arc::new(move || same.stats().map(of_memory).unwrap_or_default())))
+        }
+        CacheStore::Redis => {
+            let redis = Arc::new(Redis::new(far(config)?).map_err(StartError::Redis)?);
+            let same = Arc::clone(&redis);
+            let facts =
+                move || CacheFacts { redis_errors: redis_errors(&same.stats()), ..CacheFacts::default() };
+            (Storage::shared(redis), Held(Arc::new(facts)))
+        }
         CacheStore::Tiered => {
             let near = Memory::new(memory.max_bytes, memory.policy).map_err(StartError::Redis)?;
-            Storage::shared(Arc::new(Tiered::new(near, far(config)?).map_err(StartError::Redis)?))
+            let tiered = Arc::new(Tiered::new(near, far(config)?).map_err(StartError::Redis)?);
+            let same = Arc::clone(&tiered);
+            let facts = move || {
+                let stats = same.stats();
+                CacheFacts { redis_errors: redis_errors(&stats.far), ..of_memory(stats.near) }
+            };
+            (Storage::shared(tiered), Held(Arc::new(facts)))
         }
     };
     let clock = Arc::new(|| Moment::from_system(SystemTime::now()));
-    Ok(Some(Opened { cache: HttpCache::new(storage, settings, clock), asked }))
+    Ok(Some(Opened { cache: HttpCache::new(storage, settings, clock), asked, held }))
+}
+
+fn redis_errors(stats: &cache::store::RedisStats) -> u64 {
+    stats.errors + stats.timeouts + stats.disconnects + stats.refused
 }
 
 /// `[redis]` in the words of the store.
@@ -91,10 +165,12 @@ pub(crate) async fn answer(
     client: &Client,
     admitted: &Admitted,
     parts: &Parts,
-    target: &PathAndQuery,
     body: Body,
+    note: &mut Note,
 ) -> Result<Response<Body>, Error> {
     let cache = &opened.cache;
+    let root = PathAndQuery::from_static("/");
+    let target = parts.uri.path_and_query().unwrap_or(&root);
     let host = parts.headers.get(HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
     let target_of =
         Target { scheme: client.scheme.as_str(), authority: host, path_and_query: target.as_str() };
@@ -102,20 +178,38 @@ pub(crate) async fn answer(
     let interims = parts.extensions.get::<Interims>();
     if !cache.wants(&ask, !body.is_empty()) {
         let sent = cache.now();
-        let response =
-            send(state, admitted.client, &parts.method, target, &parts.headers, interims, body).await?;
+        let head =
+            RequestHead { method: &parts.method, target, headers: &parts.headers, upgrade: None, interims };
+        let response = send(state, admitted.client, head, body, &mut note.trail).await?;
         return Ok(cache.past(ask, sent, response).await.map(payload));
     }
+    // The fetch may outlive this request, for others who wait for it; what it did by then is this request's trail.
+    let shared = Arc::new(Mutex::new(note.trail.apart()));
     let fetch = {
-        let (state, address) = (Arc::clone(state), admitted.client);
+        let (state, address, shared) = (Arc::clone(state), admitted.client, Arc::clone(&shared));
         let (method, target, interims) = (parts.method.clone(), target.clone(), interims.cloned());
         move |headers: HeaderMap| {
-            let (state, method, target, interims) =
-                (Arc::clone(&state), method.clone(), target.clone(), interims.clone());
-            async move { send(&state, address, &method, &target, &headers, interims.as_ref(), Body::Empty).await }
+            let (state, shared) = (Arc::clone(&state), Arc::clone(&shared));
+            let (method, target, interims) = (method.clone(), target.clone(), interims.clone());
+            async move {
+                let mut trail = shared.lock().apart();
+                let interims = interims.as_ref();
+                let head = RequestHead {
+                    method: &method,
+                    target: &target,
+                    headers: &headers,
+                    upgrade: None,
+                    interims,
+                };
+                let answer = send(&state, address, head, Body::Empty, &mut trail).await;
+                shared.lock().join(trail);
+                answer
+            }
         }
     };
-    match cache.through(ask, fetch).await {
+    let answered = cache.through(ask, fetch).await;
+    note.trail.join(std::mem::take(&mut *shared.lock()));
+    match answered {
         Ok(response) => Ok(response.map(payload)),
         Err(Failed::Origin(error)) => Err(error.into()),
         Err(Failed::Shared) => Err(Error::SharedFetch),
@@ -125,14 +219,11 @@ pub(crate) async fn answer(
 async fn send(
     state: &State,
     client: IpAddr,
-    method: &Method,
-    target: &PathAndQuery,
-    headers: &HeaderMap,
-    interims: Option<&Interims>,
+    head: RequestHead<'_>,
     body: Body,
+    trail: &mut Trail,
 ) -> Result<Response<Body>, SendError> {
-    let head = RequestHead { method, target, headers, upgrade: None, interims };
-    let answer = upstream::send(&state.group, head, body, state.query(client)).await?;
+    let answer = upstream::send(&state.group, head, body, state.query(client), trail).await?;
     let mut response = Response::new(Body::Member(Member(answer.body)));
     *response.status_mut() = answer.status;
     *response.headers_mut() = answer.headers;

@@ -109,12 +109,22 @@ fn run(file: Option<PathBuf>) -> Result<(), Failure> {
     runtime()?.block_on(async {
         let (place, balance) = (config.server.listen.clone(), config.server.balance);
         let members = config.server.members.len();
+        let admin = config.admin.clone();
         let service =
             Service::start(config, Some(path.clone()), Listener::inherited()?).map_err(|error| {
                 let text = format!("evenly: {error}");
                 if error.is_usage() { Failure::Usage(text) } else { Failure::Runtime(text) }
             })?;
         tracing::info!(listen = %place, config = %path.display(), %balance, members, "evenly is up");
+        if let Some(admin) = admin {
+            let place = &admin.listen;
+            let listener = Listener::bind(place).map_err(|error| {
+                Failure::Runtime(format!("evenly: cannot listen on {place} for [admin]: {error}"))
+            })?;
+            tracing::info!(listen = %place, "dashboard, metrics and admin API");
+            let service = service.clone();
+            tokio::spawn(async move { service.serve_admin(listener, &admin).await });
+        }
         crate::run::run(&service).await?;
         Ok(())
     })

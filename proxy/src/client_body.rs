@@ -5,6 +5,7 @@
 use std::{
     future::Future,
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll, ready},
     time::Duration,
 };
@@ -14,7 +15,7 @@ use http_body::{Body as _, Frame};
 use hyper::body::Incoming;
 use tokio::time::{Instant, Sleep};
 
-use crate::{body::BodyError, headers::strip_trailers};
+use crate::{body::BodyError, headers::strip_trailers, observe::Counter};
 
 /// A client's body as it arrives.
 #[derive(Debug)]
@@ -23,13 +24,14 @@ pub struct ClientBody {
     pace: Pace,
     len_max: u64,
     received: u64,
+    pub(crate) counter: Option<Arc<Counter>>,
     timer: Option<Pin<Box<Sleep>>>,
 }
 
 impl ClientBody {
     pub(crate) fn new(incoming: Incoming, len_max: u64, silence_max: Duration) -> Self {
         let pace = Pace { silence_max, waited: Duration::ZERO, waiting_since: None };
-        Self { incoming, pace, len_max, received: 0, timer: None }
+        Self { incoming, pace, len_max, received: 0, counter: None, timer: None }
     }
 
     pub(crate) fn poll_frame(
@@ -63,6 +65,9 @@ impl ClientBody {
             });
         };
         self.received += data.len() as u64;
+        if let Some(counter) = &self.counter {
+            counter.add(data.len() as u64);
+        }
         if self.received > self.len_max {
             return Err(BodyError::TooLarge { max: self.len_max });
         }

@@ -36,7 +36,7 @@ use crate::{
     },
     config::Timeouts,
     interim::{InterimStream, Queue},
-    observe::Counters,
+    observe::Observer,
     serve::{Client, serve},
     state::State,
 };
@@ -49,7 +49,7 @@ pub(crate) struct Shared {
     pub(crate) applying: Mutex<()>,
     /// The task that looks after the members runs.
     pub(crate) is_tended: AtomicBool,
-    pub(crate) counters: Counters,
+    pub(crate) observer: Arc<Observer>,
     /// True once draining. Every listener and connection holds a receiver; when all are gone, all have ended.
     pub(crate) draining: watch::Sender<bool>,
 }
@@ -72,6 +72,8 @@ pub(crate) async fn serve_connection<S>(
     };
     let stream = InterimStream::new(stream);
     let interims = stream.queue();
+    let observer = Arc::clone(&shared.observer);
+    let _open = observer.counters.connection();
     let mut stream = Guard::new(stream);
     let protocol = tokio::select! {
         protocol = tokio::time::timeout(timeouts.read, stream.protocol()) => protocol,
@@ -110,7 +112,7 @@ where
             let state = shared.state.load_full();
             let is_connect = request.method() == Method::CONNECT;
             let asks = asks_to_switch(&request);
-            let mut response = serve(&state, &shared.counters, client, request).await;
+            let mut response = serve(&state, &shared.observer, client, request).await;
             let connected = is_connect && response.status().is_success();
             let switched = connected || response.status() == StatusCode::SWITCHING_PROTOCOLS;
             if closing.has_changed().is_err() && !switched {
@@ -158,7 +160,7 @@ where
                 (Arc::clone(&shared), Arc::clone(&client), Arc::clone(&activity));
             async move {
                 let state = shared.state.load_full();
-                let response = serve(&state, &shared.counters, &client, request).await;
+                let response = serve(&state, &shared.observer, &client, request).await;
                 drop(activity);
                 Ok::<_, Infallible>(response)
             }

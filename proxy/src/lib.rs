@@ -13,7 +13,7 @@
 //! | `upstream` | connections to members, retries |
 //! | [`headers`], [`target`] | hop-by-hop fields, forwarding fields, request targets |
 //! | [`config`] | the file, and every fault in it |
-//! | [`observe`] | counts and latencies |
+//! | [`observe`] | counts and latencies, access log, metrics, admin API, dashboard |
 //!
 //! Balancing is [`balancers`], storage is [`cache`]; both know no HTTP.
 #![forbid(unsafe_code)]

@@ -70,8 +70,12 @@ impl Service {
     pub async fn reload(&self) -> Result<(), ReloadError> {
         let mut running = self.running.lock().await;
         let Some(file) = &self.file else { return Ok(()) };
-        let bytes = read(file).await?;
-        self.take(&mut running, file, bytes)
+        let taken = match read(file).await {
+            Ok(bytes) => self.take(&mut running, file, bytes),
+            Err(error) => Err(error),
+        };
+        self.proxy.reloaded(file, &taken);
+        taken
     }
 
     /// Like [`reload`](Service::reload), but does nothing if the file has not changed since it was last read, whatever
@@ -81,7 +85,11 @@ impl Service {
         // A file that is just being replaced may be missing for a moment: that is no news.
         let file = self.file.as_ref()?;
         let bytes = read(file).await.ok()?;
-        (running.seen != bytes).then(|| self.take(&mut running, file, bytes))
+        (running.seen != bytes).then(|| {
+            let taken = self.take(&mut running, file, bytes);
+            self.proxy.reloaded(file, &taken);
+            taken
+        })
     }
 
     /// The proxy itself.

@@ -4,10 +4,11 @@
 //! request ─► admit ─► forward: pick a member, send, retry ─► the answer, its body holding the lease
 //! ```
 
-use std::{sync::Arc, time::Instant};
+use std::sync::Arc;
 
 use http::{
     Extensions, HeaderValue, Method, Request, Response, StatusCode, Version, header,
+    request::Parts,
     uri::{PathAndQuery, Scheme},
 };
 use hyper::body::Incoming;
@@ -20,7 +21,7 @@ use crate::{
     error::Error,
     forward,
     headers::{HopByHop, append_via, strip_hop_by_hop},
-    observe::Counters,
+    observe::{Note, Observed, Observer, REQUEST_ID, settle_request_id},
     rewrite::ResponseChange,
     state::State,
     target::Form,
@@ -40,40 +41,54 @@ pub(crate) struct Client {
 /// Answers one request; whatever goes wrong is an answer too.
 pub(crate) async fn serve(
     state: &Arc<State>,
-    counters: &Counters,
+    observer: &Arc<Observer>,
     client: &Client,
     request: Request<Incoming>,
-) -> Response<Body> {
-    let started = Instant::now();
-    let response = match answer(state, client, request, started).await {
+) -> Response<Observed<Body>> {
+    let (mut parts, body) = request.into_parts();
+    let mut note = observer.arrived(client.peer.address, &parts, state.access_log.as_ref());
+    let id = state.request_id.then(|| settle_request_id(&mut parts.headers));
+    let mut response = match answer(state, client, parts, body, &mut note).await {
         Ok(response) => response,
-        Err(error) => error.into_response(),
+        Err(error) => {
+            note.failed(error.status(), &error);
+            error.into_response()
+        }
     };
-    counters.answered(started.elapsed(), response.status().is_server_error());
-    response
+    if let Some(id) = id {
+        note.identified(&id);
+        response.headers_mut().insert(REQUEST_ID, id);
+    }
+    note.answered(response)
 }
 
 async fn answer(
     state: &Arc<State>,
     client: &Client,
-    request: Request<Incoming>,
-    now: Instant,
+    mut parts: Parts,
+    body: Incoming,
+    note: &mut Note,
 ) -> Result<Response<Body>, Error> {
-    let (mut parts, body) = request.into_parts();
     let admission = &state.admission;
     let body = Body::client(body, admission.limits.body_len, state.timeouts.read);
-    let admitted = admission.admit(&mut parts, &client.peer, &client.scheme, !body.is_empty(), now).await?;
+    let body = body.counted(|| note.count_request());
+    let has_body = !body.is_empty();
+    let admitted = admission.admit(&mut parts, &client.peer, &client.scheme, has_body, note.began()).await?;
+    note.admitted(admitted.client, admitted.user.as_ref());
+    if admission.is_forward {
+        note.trail.attempt_host(&parts.headers);
+    }
     if admitted.form == Form::Authority {
         return forward::connect(state, &mut parts, client.alive.clone()).await;
     }
-    let target = parts.uri.path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/"));
     let upgrade = admitted.upgrade.as_ref();
     let is_cached = upgrade.is_none() && !admission.is_forward && admitted.is_cached();
     if let (Some(cache), true) = (&state.cache, is_cached) {
-        let mut response = cached::answer(cache, state, client, &admitted, &parts, &target, body).await?;
+        let mut response = cached::answer(cache, state, client, &admitted, &parts, body, note).await?;
         append_via(response.headers_mut(), Version::HTTP_11);
         return rewrite(response, &parts.method, &admitted).await;
     }
+    let target = parts.uri.path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/"));
     let head = RequestHead {
         method: &parts.method,
         target: &target,
@@ -85,7 +100,7 @@ async fn answer(
         forward::send(state, head, body).await?
     } else {
         let group = state.chosen(admitted.rule.as_deref());
-        upstream::send(group, head, body, group.query(admitted.client)).await?
+        upstream::send(group, head, body, group.query(admitted.client), &mut note.trail).await?
     };
     let is_switched = answer.status == StatusCode::SWITCHING_PROTOCOLS;
     let mut response = Response::new(Body::Member(Member(answer.body)));

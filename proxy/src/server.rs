@@ -6,16 +6,20 @@
 //!    └── drain: no new connections; each one finishes the request it is at, says so, and closes
 //! ```
 
+mod admin;
+mod desk;
+
 use std::{
     hash::{BuildHasher as _, RandomState},
     io,
     net::IpAddr,
+    path::Path,
     pin::pin,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering::Relaxed},
     },
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
 use arc_swap::ArcSwap;
@@ -30,9 +34,11 @@ use tokio::{
 use tokio_rustls::TlsAcceptor;
 
 use crate::{
+    cached::Opened,
     config::{Config, Listen},
     connection::{Shared, serve_connection},
-    observe::Counters,
+    observe::{CacheFacts, Counters, EventKind, Observer},
+    reload::ReloadError,
     state::{StartError, State},
     upstream::{TICK, Tender},
 };
@@ -69,12 +75,16 @@ impl Proxy {
     /// # Errors
     /// When the configuration asks for what cannot be built.
     pub fn new(config: &Config) -> Result<Proxy, StartError> {
+        let observer = Arc::<Observer>::default();
         let state = ArcSwap::new(State::build(config, None)?);
+        let now = SystemTime::now();
+        observer.counters.reloads.done_at(now);
+        observer.events.tell(now, EventKind::Reload, "started");
         let shared = Shared {
             state,
             applying: Mutex::new(()),
             is_tended: AtomicBool::new(false),
-            counters: Counters::default(),
+            observer,
             draining: watch::Sender::new(false),
         };
         Ok(Proxy { shared: Arc::new(shared) })
@@ -90,6 +100,23 @@ impl Proxy {
         let state = State::build(config, Some(&self.shared.state.load()))?;
         self.shared.state.store(state);
         Ok(())
+    }
+
+    /// Notes how a reload went, for metrics and the dashboard.
+    pub(crate) fn reloaded(&self, file: &Path, result: &Result<(), ReloadError>) {
+        let (now, file) = (SystemTime::now(), file.display());
+        let observer = &self.shared.observer;
+        let told = match result {
+            Ok(()) => {
+                observer.counters.reloads.done_at(now);
+                format!("reloaded {file}")
+            }
+            Err(error) => {
+                observer.counters.reloads.refused.add(1);
+                format!("refused {file}: {error}")
+            }
+        };
+        observer.events.tell(now, EventKind::Reload, told);
     }
 
     /// Accepts connections until [`drain`](Proxy::drain) is called. Call it once for each listener.
@@ -121,6 +148,7 @@ impl Proxy {
                 Err(error) if is_of_one_connection(&error) => {}
                 Err(error) => {
                     // Out of file descriptors, most likely: those who are being served go first.
+                    self.shared.observer.counters.accept_errors.add(1);
                     tracing::warn!(%error, "cannot accept; trying again shortly");
                     tokio::time::sleep(ACCEPT_PAUSE).await;
                 }
@@ -148,7 +176,12 @@ impl Proxy {
     /// Counts since the start.
     #[must_use]
     pub fn counters(&self) -> &Counters {
-        &self.shared.counters
+        &self.shared.observer.counters
+    }
+
+    /// What the cache did and holds; nothing but zeros without one.
+    pub(crate) fn cache_facts(&self) -> CacheFacts {
+        self.shared.state.load().cache.as_ref().map(Opened::facts).unwrap_or_default()
     }
 
     /// The members with their weight, load and health.

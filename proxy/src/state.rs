@@ -14,6 +14,7 @@ use crate::{
     },
     cached::{self, Opened},
     config::{Address, Config, Member, Timeouts},
+    observe::{AccessLogWriter, GroupFacts},
     tls::{self, ServerTls, TlsError},
     upstream::{Group, Settings},
 };
@@ -30,6 +31,9 @@ pub(crate) struct State {
     pub(crate) tls: Option<ServerTls>,
     /// The groups that rules may choose, by name.
     groups: HashMap<Arc<str>, Group>,
+    /// Absent when the log is off.
+    pub(crate) access_log: Option<Arc<AccessLogWriter>>,
+    pub(crate) request_id: bool,
 }
 
 impl State {
@@ -44,6 +48,12 @@ impl State {
         let upstream_tls = all.into_iter().any(is_tls).then(|| tls::client(&config.upstream_tls));
         let upstream_tls = upstream_tls.transpose().map_err(StartError::Tls)?;
         let cache = cached::open(config, previous.and_then(|state| state.cache.as_ref()))?;
+        let access_log = AccessLogWriter::follow(
+            &server.access_log,
+            server.log_path.as_deref(),
+            previous.and_then(|state| state.access_log.as_ref()),
+        );
+        let access_log = access_log.map_err(StartError::AccessLog)?;
         // Last: it changes the members of `previous`.
         let settings = |balance| Settings { balance, ..settings_of(config, upstream_tls.clone()) };
         let build = |balance, members, previous| {
@@ -67,7 +77,28 @@ impl State {
             cache,
             tls,
             groups,
+            access_log,
+            request_id: server.request_id,
         }))
+    }
+
+    /// All groups with their members, as they stand.
+    pub(crate) fn facts(&self) -> Vec<GroupFacts> {
+        let mut named: Vec<_> = self.groups.iter().collect();
+        named.sort_by_key(|(name, _)| Arc::clone(name));
+        let all = std::iter::once((DEFAULT_GROUP, &self.group));
+        all.chain(named.into_iter().map(|(name, group)| (&**name, group)))
+            .map(|(name, group)| GroupFacts {
+                name: name.into(),
+                algorithm: group.settings.balance.name(),
+                members: group.facts(),
+            })
+            .collect()
+    }
+
+    /// The group that operators call so; that of `proxy_pass` is `default`.
+    pub(crate) fn named(&self, name: &str) -> Option<&Group> {
+        if name == DEFAULT_GROUP { Some(&self.group) } else { self.groups.get(name) }
     }
 
     /// What the balancer is asked for a request of `client`.
@@ -122,6 +153,9 @@ fn build_admission(config: &Config) -> Result<Admission, StartError> {
     })
 }
 
+/// What operators call the group of `proxy_pass`.
+const DEFAULT_GROUP: &str = "default";
+
 /// Why a configuration that reads well cannot be started.
 #[derive(Debug)]
 #[non_exhaustive]
@@ -138,6 +172,8 @@ pub enum StartError {
     Redis(cache::store::StoreError),
     /// `redis_host` is no address.
     RedisAddress(String),
+    /// The file of the access log cannot be made.
+    AccessLog(std::io::Error),
 }
 
 impl std::fmt::Display for StartError {
@@ -149,6 +185,7 @@ impl std::fmt::Display for StartError {
             StartError::Cache(error) => error.fmt(f),
             StartError::Redis(error) => error.fmt(f),
             StartError::RedisAddress(error) => write!(f, "redis_host: {error}"),
+            StartError::AccessLog(error) => write!(f, "the access log cannot be opened: {error}"),
         }
     }
 }

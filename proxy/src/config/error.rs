@@ -65,11 +65,19 @@ impl std::error::Error for Faults {}
 pub(super) struct Sink<'t> {
     text: &'t str,
     found: Vec<(Range<usize>, String, Option<String>)>,
+    /// The keys that were looked for, for the test of `keys.rs`.
+    #[cfg(test)]
+    pub(super) asked: Vec<(String, String)>,
 }
 
 impl<'t> Sink<'t> {
     pub(super) fn new(text: &'t str) -> Self {
-        Sink { text, found: Vec::new() }
+        Sink {
+            text,
+            found: Vec::new(),
+            #[cfg(test)]
+            asked: Vec::new(),
+        }
     }
 
     pub(super) fn fault(&mut self, span: Range<usize>, message: impl Into<String>, help: Option<String>) {

@@ -7,6 +7,8 @@
 //! | `admission.rs`, `rules.rs` | who and what may come in |
 //! | `tls.rs` | certificates |
 //! | `resilience.rs` | what is done about members that fail, are slow or are full |
+//! | `access_log.rs` | the grammar of the access log |
+//! | `keys.rs` | every key with its default, once: for `template.rs`, `schema.rs` and `effective.rs` |
 //! | `address.rs` | the grammar of listeners and members |
 //! | `reader.rs` | how a table is read without missing a fault |
 //! | `error.rs` | how faults are shown |
@@ -27,22 +29,31 @@
 //! assert!(faults.to_string().contains("did you mean \"port\"?"));
 //! ```
 
+mod access_log;
 mod address;
 mod admission;
+mod effective;
 mod error;
+mod keys;
 mod model;
 mod read;
 mod reader;
 mod resilience;
 mod rules;
+mod schema;
+mod template;
 mod tls;
 
+pub use access_log::{AccessLog, LogField, PatternError, Piece};
 pub use address::{Address, AddressError, Listen, Member, WEIGHT_MAX};
 pub use admission::{AdmissionConfig, FAILURES_PER_MINUTE};
 pub use error::{Fault, Faults};
+pub use keys::{KEYS, Key, Kind, SECTIONS, SectionAbout};
 pub use model::{
-    CacheConfig, CacheProfile, CacheStore, Config, GroupConfig, LogLevel, MemoryConfig, RedisConfig, Secret,
-    ServerConfig, Timeouts,
+    AdminConfig, CacheConfig, CacheProfile, CacheStore, Config, GroupConfig, LogLevel, MemoryConfig,
+    RedisConfig, Secret, ServerConfig, Timeouts,
 };
 pub use resilience::{Check, HealthConfig, QueueConfig, RetryConfig};
+pub use schema::schema;
+pub use template::template;
 pub use tls::{CertificateFiles, ClientTlsConfig, TlsConfig};

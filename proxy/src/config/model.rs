@@ -5,7 +5,8 @@ use std::{fmt, path::PathBuf, sync::Arc, time::Duration};
 use balancers::Algorithm;
 
 use super::{
-    AdmissionConfig, ClientTlsConfig, HealthConfig, Listen, Member, QueueConfig, RetryConfig, TlsConfig,
+    AccessLog, AdmissionConfig, ClientTlsConfig, HealthConfig, Listen, Member, QueueConfig, RetryConfig,
+    TlsConfig,
 };
 use crate::admit::destination::Destinations;
 
@@ -30,6 +31,25 @@ pub struct Config {
     pub retry: RetryConfig,
     /// `[queue]`
     pub queue: QueueConfig,
+    /// `[admin]`: absent when the file has no such section.
+    pub admin: Option<AdminConfig>,
+    /// The text that it was read from, with the secrets that stand in it.
+    pub source: Secret,
+}
+
+/// `[admin]`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AdminConfig {
+    /// `listen`: loopback or a unix socket, unless there is a token.
+    pub listen: Listen,
+    /// `token`: what operators must say.
+    pub token: Option<Secret>,
+}
+
+impl Default for AdminConfig {
+    fn default() -> Self {
+        AdminConfig { listen: Listen::Tcp(([127, 0, 0, 1], 9180).into()), token: None }
+    }
 }
 
 impl Config {
@@ -73,6 +93,10 @@ pub struct ServerConfig {
     pub log: LogLevel,
     /// `log_path`: a folder; absent means standard output.
     pub log_path: Option<PathBuf>,
+    /// `access_log`: a line for each request, to standard output or into `log_path`.
+    pub access_log: AccessLog,
+    /// `request_id`: whether each request has an `X-Request-Id`.
+    pub request_id: bool,
     /// `http_read_timeout`, `http_write_timeout` and their kin.
     pub timeouts: Timeouts,
 }
@@ -186,6 +210,8 @@ impl Default for ServerConfig {
             cache: None,
             log: LogLevel::Info,
             log_path: None,
+            access_log: AccessLog::Off,
+            request_id: true,
             timeouts: Timeouts::default(),
         }
     }

@@ -10,7 +10,8 @@ use super::{
     admission::{read_admission, read_admission_rules, read_destinations},
     error::{Faults, Sink},
     model::{
-        CacheConfig, CacheProfile, CacheStore, LogLevel, MemoryConfig, RedisConfig, ServerConfig, Timeouts,
+        AdminConfig, CacheConfig, CacheProfile, CacheStore, LogLevel, MemoryConfig, RedisConfig, Secret,
+        ServerConfig, Timeouts,
     },
     reader::Section,
     resilience::{read_health, read_queue, read_retry},
@@ -31,10 +32,19 @@ impl Config {
         }
         let config = read_root(Section::root(document.get_ref(), &sink));
         match sink.into_inner().into_faults(file) {
-            None => Ok(config),
+            None => Ok(Config { source: text.to_owned().into(), ..config }),
             Some(faults) => Err(faults),
         }
     }
+}
+
+/// Every key that is asked for when `text` is read, with its section.
+#[cfg(test)]
+pub(super) fn keys_asked(text: &str) -> Vec<(String, String)> {
+    let sink = RefCell::new(Sink::new(text));
+    let (document, _) = DeTable::parse_recoverable(text);
+    read_root(Section::root(document.get_ref(), &sink));
+    sink.into_inner().asked
 }
 
 fn read_root(mut root: Section<'_, '_>) -> Config {
@@ -56,8 +66,42 @@ fn read_root(mut root: Section<'_, '_>) -> Config {
     let health = root.section("health").map(read_health).unwrap_or_default();
     let retry = root.section("retry").map(read_retry).unwrap_or_default();
     let queue = root.section("queue").map(read_queue).unwrap_or_default();
+    let admin = root.section("admin").map(read_admin);
     root.finish();
-    Config { server, groups, tls, upstream_tls, redis, memory, health, retry, queue }
+    Config {
+        server,
+        groups,
+        tls,
+        upstream_tls,
+        redis,
+        memory,
+        health,
+        retry,
+        queue,
+        admin,
+        source: Secret::default(),
+    }
+}
+
+fn read_admin(mut admin: Section<'_, '_>) -> AdminConfig {
+    let default = AdminConfig::default();
+    let place = admin.place("listen");
+    let listen: Option<Listen> = admin.parsed("listen", "\"127.0.0.1:9180\", \"unix:/path\"");
+    let token = admin.string("token");
+    if let Some(token) = token.as_ref().filter(|token| token.get_ref().len() < TOKEN_LEN_MIN) {
+        let help = format!("at least {TOKEN_LEN_MIN} characters, such as from `openssl rand -hex 16`");
+        admin.fault(token, "token is too short to keep anybody out", Some(help));
+    }
+    if let (Some(Listen::Tcp(address)), None, Some(place)) = (&listen, &token, place)
+        && !address.ip().is_loopback()
+    {
+        let help = "listen on 127.0.0.1, on [::1] or on \"unix:/path\", or set a token";
+        let message = format!("{address} can be reached from elsewhere, and there is no token");
+        admin.fault(&place, message, Some(help.to_owned()));
+    }
+    let token = token.map(|token| token.into_inner().into());
+    admin.finish();
+    AdminConfig { listen: listen.unwrap_or(default.listen), token }
 }
 
 fn read_server(mut server: Section<'_, '_>) -> ServerConfig {
@@ -83,6 +127,13 @@ fn read_server(mut server: Section<'_, '_>) -> ServerConfig {
             .map(Spanned::into_inner)
             .filter(|p| !p.is_empty())
             .map(Into::into),
+        access_log: server
+            .parsed(
+                "access_log",
+                "\"off\", \"json\", \"combined\", or a pattern such as \"{client} {status}\"",
+            )
+            .unwrap_or(default.access_log),
+        request_id: server.boolean("request_id").unwrap_or(default.request_id),
         timeouts: read_timeouts(&mut server),
     };
     if config.auth && config.admission.users.is_empty() && config.admission.htpasswd.is_none() {
@@ -269,5 +320,6 @@ fn to_usize(number: i64) -> usize {
 /// No wait is endless, and none is longer than a day.
 const A_DAY: std::time::Duration = std::time::Duration::from_secs(86_400);
 const SECONDS: std::ops::RangeInclusive<i64> = 1..=86_400;
+const TOKEN_LEN_MIN: usize = 16;
 const BYTES_MAX: i64 = 1 << 50;
 const MEMBERS_MAX: usize = 10_000;

@@ -206,6 +206,11 @@ impl<'a, 'i> Section<'a, 'i> {
 
     /// Everything that was not asked for is unknown.
     pub(super) fn finish(self) {
+        #[cfg(test)]
+        {
+            let asked = self.asked.iter().map(|key| (self.name.clone(), (*key).to_owned()));
+            self.sink.borrow_mut().asked.extend(asked);
+        }
         for (name, _) in self.table {
             let found = name.get_ref().as_ref();
             if self.asked.contains(&found) {

@@ -23,6 +23,7 @@ use crate::{
     body::{self, Body},
     cli::{Failure, println_out},
     config::{Address, Member},
+    observe::Trail,
     server::Proxy,
     upstream::{Group, RequestHead, Settings, send},
 };
@@ -83,7 +84,7 @@ async fn get(group: &Group, number: u64) -> bool {
         upgrade: None,
         interims: None,
     };
-    match send(group, head, Body::Empty, Query::new()).await {
+    match send(group, head, Body::Empty, Query::new(), &mut Trail::default()).await {
         Ok(answer) => {
             answer.status.is_success() && Body::Member(body::Member(answer.body)).collect().await.is_ok()
         }
@@ -104,13 +105,11 @@ fn print_table(proxy: &Proxy, backends: &[Demo], count: u64, failed: u64) {
         ));
     }
     let counters = proxy.counters();
-    let ratio = 100.0 * counters.cache_hits() as f64 / count.max(1) as f64;
+    let hits = proxy.cache_facts().hits;
+    let ratio = 100.0 * hits as f64 / count.max(1) as f64;
     let latency = counters.latency().snapshot();
     let (p50, p99) = (millis(latency.quantile(0.5)), millis(latency.quantile(0.99)));
-    println_out(&format!(
-        "requests {count} · failed {failed} · cache hits {} ({ratio:.1}%)",
-        counters.cache_hits()
-    ));
+    println_out(&format!("requests {count} · failed {failed} · cache hits {hits} ({ratio:.1}%)"));
     println_out(&format!("p50 {p50} ms · p99 {p99} ms"));
 }
 

@@ -33,7 +33,7 @@ impl Moment {
         Moment {
             requests: counters.requests(),
             picks: picks(proxy, backends),
-            hits: counters.cache_hits(),
+            hits: proxy.cache_facts().hits,
             latency: counters.latency().snapshot(),
         }
     }

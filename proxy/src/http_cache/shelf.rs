@@ -66,6 +66,14 @@ impl Storage {
         Ok(Self(Kind::Memory(Cache::builder(settings.max_bytes).policy(policy).weigher(weigh).build()?)))
     }
 
+    /// What memory holds and has done; nothing for a shared store, which tells that itself.
+    pub fn stats(&self) -> Option<cache::Stats> {
+        match &self.0 {
+            Kind::Memory(cache) => Some(cache.stats()),
+            Kind::Shared(_) => None,
+        }
+    }
+
     /// In a store that other processes may share: Redis, or memory over Redis.
     pub fn shared(store: Arc<dyn Store>) -> Self {
         Self(Kind::Shared(store))

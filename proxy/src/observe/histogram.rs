@@ -4,7 +4,8 @@
 //! 0 1 2 … 7 | 8 9 … 15 | 16 18 … 30 | 32 36 … 60 | …  µs      a quantile is at most 1/8 too large
 //! ```
 //!
-//! Recording is one relaxed addition; memory is 8 × 61 counters (4 KiB), whatever is recorded.
+//! Recording is two relaxed additions (the bucket and the sum); memory is 8 × 62 counters (4 KiB), whatever is
+//! recorded.
 
 use std::{
     sync::atomic::{AtomicU64, Ordering::Relaxed},
@@ -27,6 +28,7 @@ use std::{
 #[derive(Debug)]
 pub struct Histogram {
     buckets: Box<[AtomicU64]>,
+    sum_us: AtomicU64,
 }
 
 impl Histogram {
@@ -34,18 +36,21 @@ impl Histogram {
     pub fn record(&self, took: Duration) {
         let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
         self.buckets[bucket(micros)].fetch_add(1, Relaxed);
+        self.sum_us.fetch_add(micros, Relaxed);
     }
 
     /// The counts as they stand.
     #[must_use]
     pub fn snapshot(&self) -> Snapshot {
-        Snapshot { counts: self.buckets.iter().map(|bucket| bucket.load(Relaxed)).collect() }
+        let counts = self.buckets.iter().map(|bucket| bucket.load(Relaxed)).collect();
+        Snapshot { counts, sum_us: self.sum_us.load(Relaxed) }
     }
 }
 
 impl Default for Histogram {
     fn default() -> Self {
-        Histogram { buckets: (0..BUCKETS).map(|_| AtomicU64::new(0)).collect() }
+        let buckets = (0..BUCKETS).map(|_| AtomicU64::new(0)).collect();
+        Histogram { buckets, sum_us: AtomicU64::new(0) }
     }
 }
 
@@ -53,6 +58,7 @@ impl Default for Histogram {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Snapshot {
     counts: Vec<u64>,
+    sum_us: u64,
 }
 
 impl Snapshot {
@@ -73,7 +79,27 @@ impl Snapshot {
     #[must_use]
     pub fn since(&self, earlier: &Snapshot) -> Snapshot {
         let pairs = self.counts.iter().zip(&earlier.counts);
-        Snapshot { counts: pairs.map(|(now, before)| now.saturating_sub(*before)).collect() }
+        let counts = pairs.map(|(now, before)| now.saturating_sub(*before)).collect();
+        Snapshot { counts, sum_us: self.sum_us.wrapping_sub(earlier.sum_us) }
+    }
+
+    /// How many were recorded.
+    #[must_use]
+    pub fn count(&self) -> u64 {
+        self.counts.iter().sum()
+    }
+
+    /// All recorded durations together; wraps after 584,000 years.
+    #[must_use]
+    pub fn sum(&self) -> Duration {
+        Duration::from_micros(self.sum_us)
+    }
+
+    /// How many took less than 2^`exponent` µs. Exact, because buckets end at powers of two.
+    #[must_use]
+    pub fn below_power_of_two(&self, exponent: u32) -> u64 {
+        let first_above = bucket(1 << exponent.min(63));
+        self.counts[..first_above].iter().sum()
     }
 }
 
@@ -119,6 +145,18 @@ mod tests {
     #[test]
     fn quantiles_of_nothing_are_nothing() {
         assert_eq!(Histogram::default().snapshot().quantile(0.99), None);
+    }
+
+    #[test]
+    fn counts_below_a_power_of_two_are_exact() {
+        let histogram = Histogram::default();
+        for micros in [0, 1, 127, 128, 255, 256, 1 << 40] {
+            histogram.record(Duration::from_micros(micros));
+        }
+        let snapshot = histogram.snapshot();
+        assert_eq!([0, 7, 8, 9, 63].map(|exponent| snapshot.below_power_of_two(exponent)), [1, 3, 5, 6, 7]);
+        assert_eq!(snapshot.count(), 7);
+        assert_eq!(snapshot.sum(), Duration::from_micros(1 + 127 + 128 + 255 + 256 + (1 << 40)));
     }
 
     #[test]

@@ -12,7 +12,7 @@ use super::{
     health::{Health, Verdict},
     queue::{Place, Places, Queue},
 };
-use crate::config::Address;
+use crate::{config::Address, observe::MemberCounters};
 
 /// A member of a group as the proxy knows it: how it is to be treated, and what was learnt and kept of it. A reload
 /// [renews](Backend::renewed) the first and hands on the second.
@@ -30,6 +30,7 @@ struct Kept {
     idle: Mutex<VecDeque<Idle>>,
     health: Health,
     places: Arc<Places>,
+    counters: Arc<MemberCounters>,
 }
 
 #[derive(Debug)]
@@ -42,7 +43,12 @@ impl Backend {
     /// A member nothing is known of.
     pub(crate) fn new(address: Address, settings: Arc<Settings>, queue: Arc<Queue>) -> Self {
         let places = Arc::new(Places::new(queue));
-        let kept = Kept { idle: Mutex::default(), health: Health::new(Instant::now()), places };
+        let kept = Kept {
+            idle: Mutex::default(),
+            health: Health::new(Instant::now()),
+            places,
+            counters: Arc::default(),
+        };
         Backend { address, settings, kept: Arc::new(kept) }
     }
 
@@ -75,6 +81,10 @@ impl Backend {
         self.kept.health.failed(why, Instant::now(), &self.settings.health);
     }
 
+    pub(crate) fn counters(&self) -> &Arc<MemberCounters> {
+        &self.kept.counters
+    }
+
     pub(crate) fn address(&self) -> &Address {
         &self.address
     }
@@ -85,6 +95,7 @@ impl Backend {
             // The lock is held for the pop alone; a connection is looked at outside it.
             let mut kept = self.kept.idle.lock().pop_back()?;
             if kept.connection.is_usable() {
+                self.kept.counters.connections_reused.add(1);
                 return Some(kept.connection);
             }
         }
@@ -93,7 +104,9 @@ impl Backend {
     /// A new connection.
     pub(crate) async fn connect(&self) -> io::Result<Connection> {
         let Settings { timeouts, tls, .. } = &*self.settings;
-        connect(&self.address, timeouts.connect, tls.as_ref()).await.map(Connection::new)
+        let stream = connect(&self.address, timeouts.connect, tls.as_ref()).await?;
+        self.kept.counters.connections_opened.add(1);
+        Ok(Connection::new(stream))
     }
 
     /// Keeps a connection for a later request, and lets go of those that waited too long.

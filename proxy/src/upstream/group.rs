@@ -7,7 +7,10 @@ use rustls::ClientConfig;
 use tokio::time::Instant;
 
 use super::{backend::Backend, queue::Queue, retry::Budget};
-use crate::config::{HealthConfig, Member, QueueConfig, RetryConfig, Timeouts};
+use crate::{
+    config::{HealthConfig, Member, QueueConfig, RetryConfig, Timeouts},
+    observe::MemberFacts,
+};
 
 /// Members that share the work of one name.
 #[derive(Debug)]
@@ -62,6 +65,31 @@ impl Group {
             epoch: previous.map_or_else(Instant::now, |group| group.epoch),
             settings,
         })
+    }
+
+    /// Its members as they stand.
+    pub(crate) fn facts(&self) -> Vec<MemberFacts> {
+        let members = self.pool.members().into_iter().filter_map(|status| {
+            let counters = self.pool.with_value(&status.id, |backend| Arc::clone(backend.counters()))?;
+            Some(MemberFacts {
+                id: status.id,
+                weight: status.weight,
+                is_up: status.is_up,
+                is_draining: status.is_draining,
+                in_flight: status.in_flight,
+                picks: status.picks,
+                counters,
+                pace: None,
+            })
+        });
+        members.collect()
+    }
+
+    /// Adds a member at run time.
+    pub(crate) fn add(&self, member: &Member) -> Result<(), EditError> {
+        let (settings, queue) = (Arc::clone(&self.settings), Arc::clone(&self.queue));
+        let backend = Backend::new(member.address.clone(), settings, queue);
+        self.pool.update(|edit| edit.add(member.address.to_string(), member.weight, backend)).map(drop)
     }
 
     /// Whole seconds since the group began, from ten.

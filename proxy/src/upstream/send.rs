@@ -20,7 +20,7 @@ use super::{
     retry::{Reached, is_idempotent, may_repeat},
     settlement::Settlement,
 };
-use crate::body::Body;
+use crate::{body::Body, observe::Trail};
 
 /// A member's answer.
 #[derive(Debug)]
@@ -36,6 +36,7 @@ pub(crate) async fn send(
     head: RequestHead<'_>,
     body: Body,
     mut query: Query<'_>,
+    trail: &mut Trail,
 ) -> Result<Answer, SendError> {
     let settings = &*group.settings;
     let second = group.second(Instant::now());
@@ -45,6 +46,7 @@ pub(crate) async fn send(
     let mut attempts = 0;
     loop {
         let (lease, place) = seat;
+        trail.attempt(lease.id());
         query = query.avoiding(lease.tag());
         attempts += 1;
         let is_last = attempts >= settings.retry.attempts;
@@ -64,6 +66,7 @@ pub(crate) async fn send(
             Err(failed) => failed,
         };
         if let Some(why) = failed.error.blame() {
+            lease.counters().failures.add(1);
             lease.failed(why);
         }
         lease.finish(Outcome { latency: started.elapsed(), ok: failed.error.blame().is_none() });
@@ -229,6 +232,7 @@ pub(crate) async fn send_over(
 }
 
 fn settle(mut answer: Answer, lease: Lease<Backend>, place: Place, started: Instant) -> Answer {
+    lease.counters().answered(answer.status, started.elapsed());
     let answered_well = !answer.status.is_server_error() || answer.status == StatusCode::NOT_IMPLEMENTED;
     let settlement = Settlement::new(lease, place, started, answered_well);
     answer.body = match answer.status {

@@ -85,6 +85,7 @@ fn settle(group: &Group, now: Instant) {
             // Whoever waits may have it.
             group.queue.wake_all();
         } else {
+            let _ = group.pool.with_value(&member.id, |backend| backend.counters().ejections.add(1));
             tracing::warn!(member = %member.id, why = ?verdict, "member is taken out");
         }
     }

@@ -1,0 +1,133 @@
+//! What is known of a request when its answer has ended.
+//!
+//! Everything is kept as it came, by reference counts: a line is made once, at the end, and only if somebody wants it.
+
+use std::{
+    net::IpAddr,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, Version, header, request::Parts};
+
+use super::mask::Masked;
+use crate::config::LogField;
+
+/// The facts of one request. Filled while it lives.
+#[derive(Debug)]
+pub(crate) struct Entry {
+    pub(crate) began: SystemTime,
+    pub(crate) client: IpAddr,
+    pub(crate) user: Option<Arc<str>>,
+    pub(crate) method: Method,
+    pub(crate) target: Uri,
+    pub(crate) version: Version,
+    pub(crate) headers: HeaderMap,
+    pub(crate) status: Option<StatusCode>,
+    pub(crate) bytes_in: u64,
+    pub(crate) bytes_out: u64,
+    pub(crate) took: Duration,
+    pub(crate) first_byte: Option<Duration>,
+    pub(crate) member: Option<Arc<str>>,
+    pub(crate) attempts: u32,
+    pub(crate) cache: Option<&'static str>,
+    pub(crate) request_id: Option<HeaderValue>,
+    pub(crate) error: Option<String>,
+}
+
+/// A fact on its way to a line.
+#[derive(Debug)]
+pub(super) enum Fact<'e> {
+    Missing,
+    Time(SystemTime),
+    Number(u64),
+    Millis(Duration),
+    Text(&'e str),
+    /// From a client: any bytes.
+    Bytes(&'e [u8]),
+    /// With a query that may hold secrets.
+    Target(Masked<'e>),
+    Address(IpAddr),
+}
+
+impl Entry {
+    /// What is known when a request has arrived. `wanted` are the fields that the log asks for.
+    pub(crate) fn new(began: SystemTime, client: IpAddr, parts: &Parts, wanted: &[http::HeaderName]) -> Self {
+        let mut headers = HeaderMap::with_capacity(wanted.len());
+        for name in wanted {
+            if let Some(value) = parts.headers.get(name) {
+                headers.insert(name, value.clone());
+            }
+        }
+        Entry {
+            began,
+            client,
+            user: None,
+            method: parts.method.clone(),
+            target: parts.uri.clone(),
+            version: parts.version,
+            headers,
+            status: None,
+            bytes_in: 0,
+            bytes_out: 0,
+            took: Duration::ZERO,
+            first_byte: None,
+            member: None,
+            attempts: 0,
+            cache: None,
+            request_id: None,
+            error: None,
+        }
+    }
+
+    pub(super) fn fact(&self, field: LogField) -> Fact<'_> {
+        match field {
+            LogField::Time => Fact::Time(self.began),
+            LogField::Client => Fact::Address(self.client),
+            LogField::User => match &self.user {
+                Some(user) => Fact::Bytes(user.as_bytes()),
+                None => Fact::Missing,
+            },
+            LogField::Method => Fact::Bytes(self.method.as_str().as_bytes()),
+            LogField::Target => Fact::Target(Masked::uri(&self.target)),
+            LogField::Host => self.header(&header::HOST),
+            LogField::Version => Fact::Text(version(self.version)),
+            LogField::Status => Fact::Number(self.status.map_or(0, |status| status.as_u16().into())),
+            LogField::BytesIn => Fact::Number(self.bytes_in),
+            LogField::BytesOut => Fact::Number(self.bytes_out),
+            LogField::DurationMs => Fact::Millis(self.took),
+            LogField::FirstByteMs => self.first_byte.map_or(Fact::Missing, Fact::Millis),
+            LogField::Member => self.member.as_deref().map_or(Fact::Missing, Fact::Text),
+            LogField::Attempts => Fact::Number(self.attempts.into()),
+            LogField::Cache => self.cache.map_or(Fact::Missing, Fact::Text),
+            LogField::RequestId => match &self.request_id {
+                Some(id) => Fact::Bytes(id.as_bytes()),
+                None => Fact::Missing,
+            },
+            LogField::Referer => match self.headers.get(header::REFERER) {
+                Some(referer) => Fact::Target(Masked::bytes(referer.as_bytes())),
+                None => Fact::Missing,
+            },
+            LogField::UserAgent => self.header(&header::USER_AGENT),
+            LogField::Error => match &self.error {
+                Some(error) => Fact::Bytes(error.as_bytes()),
+                None => Fact::Missing,
+            },
+        }
+    }
+
+    pub(super) fn header(&self, name: &http::HeaderName) -> Fact<'_> {
+        self.headers.get(name).map_or(Fact::Missing, |value| Fact::Bytes(value.as_bytes()))
+    }
+}
+
+fn version(version: Version) -> &'static str {
+    match version {
+        Version::HTTP_09 => "HTTP/0.9",
+        Version::HTTP_10 => "HTTP/1.0",
+        Version::HTTP_11 => "HTTP/1.1",
+        Version::HTTP_2 => "HTTP/2.0",
+        Version::HTTP_3 => "HTTP/3.0",
+        _ => "HTTP/?",
+    }
+}

@@ -1,0 +1,117 @@
+//! The metrics page, asked for over a real socket after real traffic: each metric of the table has its number.
+
+mod support;
+
+use std::{collections::BTreeMap, net::SocketAddr};
+
+use evenly::observe::{METRICS, MetricKind};
+use support::{Client, Evenly, Upstream, eventually, free_port};
+
+struct Page(BTreeMap<String, f64>);
+
+impl Page {
+    fn read(address: SocketAddr) -> Page {
+        let reply = {
+            let mut client = Client::connect(address);
+            client.send(format!("GET /metrics HTTP/1.1\r\nHost: {address}\r\n\r\n").as_bytes()).unwrap();
+            client.reply("GET").unwrap()
+        };
+        assert_eq!(reply.header("content-type"), Some("text/plain; version=0.0.4; charset=utf-8"));
+        let samples = reply.text().lines().filter(|line| !line.starts_with('#'));
+        Page(
+            samples
+                .map(|line| line.rsplit_once(' ').unwrap())
+                .map(|(k, v)| (k.to_owned(), v.parse().unwrap()))
+                .collect(),
+        )
+    }
+
+    fn at(&self, sample: &str) -> f64 {
+        *self.0.get(sample).unwrap_or_else(|| panic!("{sample} is not in {:#?}", self.0.keys()))
+    }
+
+    fn has(&self, metric: &str) -> bool {
+        self.0.keys().any(|sample| sample == metric || sample.starts_with(&format!("{metric}{{")))
+    }
+}
+
+#[test]
+fn every_metric_has_the_number_that_traffic_gave_it() {
+    let up = Upstream::start("a");
+    let dead = SocketAddr::from(([127, 0, 0, 1], free_port()));
+    let admin = SocketAddr::from(([127, 0, 0, 1], free_port()));
+    let evenly = Evenly::start(
+        &format!(
+            "proxy_pass = [\"{}^3\", \"{dead}\"]\nbalance = \"round_robin\"\naccess_log = \"{{status}}\"",
+            up.address
+        ),
+        &format!("[admin]\nlisten = \"{admin}\""),
+    );
+    let mut client = evenly.client();
+    for _ in 0..8 {
+        assert_eq!(client.get("/bytes/1000").status, 200);
+    }
+    client.request("POST", "/echo", "", b"0123456789");
+    client.get("/status/404");
+    client.send(b"GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n").unwrap();
+    assert_eq!(client.reply("GET").unwrap().status, 400);
+    let mut held = evenly.client();
+    held.send(b"GET /bytes/500000000 HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+    held.head().unwrap();
+    eventually("only the held request is in flight", || {
+        Page::read(admin).at("evenly_requests_in_flight") == 1.0
+    });
+
+    let page = Page::read(admin);
+    let of = |metric: &str, member: SocketAddr, more: &str| {
+        format!("{metric}{{group=\"default\",member=\"{member}\"{more}}}")
+    };
+    let member = |metric: &str, more: &str| page.at(&of(metric, up.address, more));
+    for metric in METRICS {
+        let name = match metric.kind {
+            MetricKind::Histogram => format!("{}_count", metric.name),
+            _ => metric.name.to_owned(),
+        };
+        assert!(page.has(&name), "{name} is not on the page");
+    }
+    assert_eq!(page.at("evenly_requests_total{code=\"200\"}"), 10.0);
+    assert_eq!(page.at("evenly_requests_total{code=\"404\"}"), 1.0);
+    assert_eq!(page.at("evenly_requests_total{code=\"400\"}"), 1.0);
+    assert_eq!(page.at("evenly_request_duration_seconds_count"), 12.0);
+    assert!(page.at("evenly_request_duration_seconds_sum") > 0.0);
+    assert_eq!(page.at("evenly_request_body_bytes_total"), 10.0);
+    assert!(page.at("evenly_response_body_bytes_total") >= 8010.0);
+    assert_eq!(page.at("evenly_connections_open"), 1.0, "the refused one was closed");
+    assert!(page.at("evenly_connections_total") >= 2.0);
+    let picks = ",algorithm=\"round_robin\"";
+    let to_dead = page.at(&of("evenly_member_picks_total", dead, picks));
+    assert!(to_dead >= 1.0);
+    assert_eq!(member("evenly_member_picks_total", picks), 11.0);
+    assert_eq!(page.at(&of("evenly_member_failures_total", dead, "")), to_dead);
+    assert_eq!(page.at("evenly_retries_total"), to_dead);
+    assert_eq!(member("evenly_member_responses_total", ",class=\"2xx\""), 10.0);
+    assert_eq!(member("evenly_member_responses_total", ",class=\"4xx\""), 1.0);
+    assert_eq!(member("evenly_member_response_duration_seconds_count", ""), 11.0);
+    assert_eq!(member("evenly_member_requests_in_flight", ""), 1.0);
+    assert_eq!(member("evenly_member_up", ""), 1.0);
+    assert_eq!(member("evenly_member_draining", ""), 0.0);
+    assert_eq!(member("evenly_member_weight", ""), 3.0);
+    let opened = member("evenly_member_connections_total", ",kind=\"opened\"");
+    let reused = member("evenly_member_connections_total", ",kind=\"reused\"");
+    assert!(opened >= 1.0 && reused >= 1.0 && opened + reused >= 11.0, "{opened} + {reused}");
+    of_the_process(&page);
+
+    drop(held);
+    eventually("the broken one is counted", || {
+        Page::read(admin).at("evenly_requests_broken_off_total") == 1.0
+    });
+    assert_eq!(Page::read(admin).at("evenly_requests_in_flight"), 0.0);
+}
+
+fn of_the_process(page: &Page) {
+    assert_eq!(page.at("evenly_config_reloads_total{result=\"done\"}"), 1.0);
+    assert!(page.at("evenly_config_last_reload_timestamp_seconds") > 1.7e9);
+    assert!(page.at("process_start_time_seconds") > 1.7e9);
+    assert!(page.at("process_resident_memory_bytes") > 1e6);
+    assert!(page.at("process_open_fds") >= 5.0);
+}

@@ -56,3 +56,12 @@ security: ; ./scripts/security
 SOAK_SECONDS ?= 60
 soak:
 	EVENLY_SOAK=$(SOAK_SECONDS) ./scripts/soak
+
+# Every fuzz target for FUZZ_SECONDS each (needs `cargo install cargo-fuzz`). The compiler's stable release does it,
+# told to allow what libFuzzer's coverage needs.
+FUZZ_SECONDS ?= 60
+.PHONY: fuzz
+fuzz:
+	cd fuzz && for target in $$(RUSTC_BOOTSTRAP=1 cargo fuzz list); do \
+		RUSTC_BOOTSTRAP=1 cargo fuzz run --sanitizer none $$target -- -max_total_time=$(FUZZ_SECONDS) || exit 1; \
+	done

@@ -245,7 +245,9 @@ async fn move_slot(cluster: &RedisCluster, from: usize, to: usize, meanwhile: im
 async fn a_lost_master_costs_its_own_keys_until_its_replica_takes_over() {
     let mut cluster = RedisCluster::start_with_replicas(&[]);
     let config = RedisConfig::from_url(&cluster.url_of_all()).unwrap().namespace("test");
-    let store = Redis::new(config.connect_timeout(Duration::from_secs(2))).unwrap();
+    // Half a second, so that a busy machine is not taken for a lost server.
+    let config = config.connect_timeout(Duration::from_secs(2)).response_timeout(Duration::from_millis(500));
+    let store = Redis::new(config).unwrap();
     until("the cluster is known", async || store.ready().await.is_ok()).await;
     let names: Vec<String> = (0..60).map(|n| n.to_string()).collect();
     let dead = cluster.master_of(b"test:v:{0}");
@@ -273,7 +275,7 @@ async fn a_lost_master_costs_its_own_keys_until_its_replica_takes_over() {
     println!(
         "| master of a Cluster lost | {failures} failures for its keys, none for others | – | {slowest:.1?} | {took:.1?} |"
     );
-    assert!(slowest < Duration::from_secs(1), "{slowest:?} for a limit of 100 ms");
+    assert!(slowest < Duration::from_secs(2), "{slowest:?} for a limit of 500 ms");
     for name in &names {
         store.put(name.as_bytes(), Bytes::from("w"), MINUTE).await.unwrap();
         assert_eq!(store.get(name.as_bytes()).await.unwrap(), Some(Bytes::from("w")));

@@ -9,9 +9,12 @@ setup: ; ./scripts/setup
 lint:
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets -- -D warnings
+	cargo clippy -p balancers --no-default-features -- -D warnings
 
 rust:
 	cargo test --workspace
+	cargo test -p balancers --all-features
+	cargo test -p cache --features redis
 
 docs:
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps

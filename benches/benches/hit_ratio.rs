@@ -5,10 +5,11 @@
 //! Traces are read from `../shared/traces` (its README: sources and licences). Capacities: 0.1, 1 and 10 % of the
 //! unique keys and sizes used in papers. All entries weigh 1; a request is a get and, on a miss, an insert. "Best" is
 //! the best of all contenders at a point; moka does not count as best below 500 entries, where it holds more than its
-//! capacity. Without the feature only our own policies run.
+//! capacity. LRU and LFU run with one shard, where they are
+//! exact; the others with their defaults. Without the feature only our own policies run.
 #![allow(clippy::print_stdout)] // that is what it is for
 
-use evenly_benches::caches::{Contender, Maker, ours};
+use evenly_benches::caches::{Contender, Maker, ours_exact};
 use evenly_benches::{belady, traces};
 use std::fmt::Write as _;
 
@@ -66,12 +67,12 @@ fn main() {
 #[cfg(feature = "cache-rivals")]
 fn contenders() -> Vec<Maker> {
     let rivals = evenly_benches::cache_rivals::rivals();
-    ours().into_iter().chain(rivals.into_iter().filter(|rival| !rival.name.contains("lru"))).collect()
+    ours_exact().into_iter().chain(rivals.into_iter().filter(|rival| !rival.name.contains("lru"))).collect()
 }
 
 #[cfg(not(feature = "cache-rivals"))]
 fn contenders() -> Vec<Maker> {
-    ours()
+    ours_exact()
 }
 
 fn short(name: &str) -> &str {

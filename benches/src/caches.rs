@@ -31,12 +31,26 @@ impl Maker {
     }
 }
 
-/// Our caches, one for each policy, with their default shards and a fixed seed.
+/// Our caches, one for each policy, with a fixed seed and their default shards.
 #[must_use]
 pub fn ours() -> Vec<Maker> {
+    made(|_| None)
+}
+
+/// The same, but LRU and LFU with the one shard that makes them exact.
+#[must_use]
+pub fn ours_exact() -> Vec<Maker> {
+    made(|policy| matches!(policy, Policy::Lru | Policy::Lfu).then_some(1))
+}
+
+fn made(shards: fn(Policy) -> Option<usize>) -> Vec<Maker> {
     let maker = |policy: &'static Policy| {
-        Maker::new(&format!("evenly {policy}"), |capacity| {
+        Maker::new(&format!("evenly {policy}"), move |capacity| {
             let builder = Cache::builder(capacity as u64).policy(*policy).seed(1);
+            let builder = match shards(*policy) {
+                Some(shards) => builder.shards(shards),
+                None => builder,
+            };
             builder.build().expect("the capacity is not 0")
         })
     };

@@ -11,6 +11,18 @@
 //! # Ok::<(), cache::BuildError>(())
 //! ```
 //!
+//! # Which policy when
+//!
+//! | [`Policy`] | choose it when |
+//! |---|---|
+//! | [`Auto`](Policy::Auto) (default) | you do not know, or the workload changes |
+//! | [`TinyLfu`](Policy::TinyLfu) | popularity is stable; as `Auto`, without its shadow caches |
+//! | [`S3Fifo`](Policy::S3Fifo) | reads must be as cheap as can be and most keys are asked for once |
+//! | [`Lru`](Policy::Lru) | recency alone matters, or you must predict what leaves |
+//! | [`Lfu`](Policy::Lfu) | the favourites never change |
+//!
+//! Hit ratios and what an entry costs in memory stand in the crate's README.
+//!
 //! # Promises
 //!
 //! - The sum of weights never exceeds the capacity, at any instant any thread can see; one entry may use all of it;
@@ -38,6 +50,8 @@ mod load;
 mod policy;
 mod shard;
 mod sketch;
+#[cfg(feature = "serde")]
+mod snapshot;
 mod stats;
 #[cfg(feature = "redis")]
 pub mod store;
@@ -53,4 +67,11 @@ pub use flight::LoadError;
 pub use hasher::KeyHasher;
 pub use policy::{Policy, UnknownPolicy};
 pub use shard::Newcomer;
+#[cfg(feature = "serde")]
+pub use snapshot::{Saved, Snapshot};
 pub use stats::Stats;
+
+/// The README's code runs as a test.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -20,6 +20,20 @@
 //! | `ranges` | which bytes? | RFC 9110 §14 |
 //! | `invalidate` | what does a change make invalid? | RFC 9111 §4.4 |
 //! | `cache_status` | what is the client told? | RFC 9211 |
+//!
+//! Around the rules, what has state; the clock, the storage and the way to the origin are given from outside:
+//!
+//! | file | question |
+//! |---|---|
+//! | `handle`, `trip` | [`HttpCache`]: what happens to a request, and what is asked of the origin |
+//! | `flight` | who fetches, who waits? |
+//! | `fill`, `payload` | how does one body reach several readers and the store? |
+//! | `answer`, `stored` | what does a client get of a stored response? |
+//! | `shelf`, `codec` | where do responses stay, and as what? |
+//! | `fence`, `purge` | what must not be stored any more? |
+//!
+//! Not in here: targeted fields other than CDN-Cache-Control, and asking with the entity tags of several variants at once
+//! (RFC 9111 §4.3.1): a variant that is not stored is fetched without conditions.
 
 mod answer;
 mod cache_status;

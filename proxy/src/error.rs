@@ -39,6 +39,10 @@ impl Error {
             Error::Dial(DialError::Io(_)) | Error::Rewrite(_) => StatusCode::BAD_GATEWAY,
             Error::Send(SendError::Client(BodyError::TooLarge { .. })) => StatusCode::PAYLOAD_TOO_LARGE,
             Error::Send(SendError::Client(BodyError::ClientSilent(_))) => StatusCode::REQUEST_TIMEOUT,
+            // It was there, but it is not who it should be: waiting will not help.
+            Error::Send(SendError::Connect { source, .. }) if source.kind() == io::ErrorKind::InvalidData => {
+                StatusCode::BAD_GATEWAY
+            }
             Error::Send(SendError::NoMember(_) | SendError::Full | SendError::Connect { .. }) => {
                 StatusCode::SERVICE_UNAVAILABLE
             }

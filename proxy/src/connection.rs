@@ -35,6 +35,7 @@ use crate::{
         guard::{Guard, Protocol},
     },
     config::Timeouts,
+    filter::Filters,
     interim::{InterimStream, Queue},
     observe::Observer,
     serve::{Client, serve},
@@ -50,6 +51,7 @@ pub(crate) struct Shared {
     /// The task that looks after the members runs.
     pub(crate) is_tended: AtomicBool,
     pub(crate) observer: Arc<Observer>,
+    pub(crate) filters: Filters,
     /// True once draining. Every listener and connection holds a receiver; when all are gone, all have ended.
     pub(crate) draining: watch::Sender<bool>,
 }
@@ -68,7 +70,15 @@ pub(crate) async fn serve_connection<S>(
         let state = shared.state.load();
         let peer = Peer::new(address, &state.admission.trusted);
         // `alive` tells `Proxy::drained` that this connection is there.
-        (state.timeouts, Arc::new(Client { peer, scheme, alive: shared.draining.subscribe() }))
+        (
+            state.timeouts,
+            Arc::new(Client {
+                peer,
+                scheme,
+                filters: Arc::clone(&shared.filters),
+                alive: shared.draining.subscribe(),
+            }),
+        )
     };
     let stream = InterimStream::new(stream);
     let interims = stream.queue();

@@ -27,6 +27,7 @@ pub mod config;
 mod connection;
 mod demo;
 mod error;
+pub mod filter;
 mod forward;
 pub mod headers;
 pub mod http_cache;
@@ -45,7 +46,7 @@ mod upstream;
 mod watch;
 
 pub use reload::{ReloadError, Service};
-pub use server::{Listener, Proxy};
+pub use server::{Builder, Listener, Proxy};
 pub use state::StartError;
 pub use tls::TlsError;
 

@@ -19,6 +19,7 @@ use crate::{
     body::{Body, Member},
     cached,
     error::Error,
+    filter::{self, Filters},
     forward,
     headers::{HopByHop, append_via, strip_hop_by_hop},
     observe::{Note, Observed, Observer, REQUEST_ID, settle_request_id},
@@ -34,6 +35,7 @@ use crate::{
 pub(crate) struct Client {
     pub(crate) peer: Peer,
     pub(crate) scheme: Scheme,
+    pub(crate) filters: Filters,
     /// Held by tunnels: the proxy is not drained while one lives.
     pub(crate) alive: watch::Receiver<bool>,
 }
@@ -81,12 +83,16 @@ async fn answer(
     if admitted.form == Form::Authority {
         return forward::connect(state, &mut parts, client.alive.clone()).await;
     }
+    if let Some(response) = filter::ask(&client.filters, &mut parts) {
+        return Ok(response);
+    }
     let upgrade = admitted.upgrade.as_ref();
     let is_cached = upgrade.is_none() && !admission.is_forward && admitted.is_cached();
     if let (Some(cache), true) = (&state.cache, is_cached) {
         let mut response = cached::answer(cache, state, client, &admitted, &parts, body, note).await?;
         append_via(response.headers_mut(), Version::HTTP_11);
-        return rewrite(response, &parts.method, &admitted).await;
+        let response = rewrite(response, &parts.method, &admitted).await?;
+        return filter::apply(&client.filters, &parts, response).await;
     }
     let target = parts.uri.path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/"));
     let head = RequestHead {
@@ -111,7 +117,8 @@ async fn answer(
     if is_switched {
         return Ok(switch(state, client, parts.extensions, hop, response));
     }
-    rewrite(response, &parts.method, &admitted).await
+    let response = rewrite(response, &parts.method, &admitted).await?;
+    filter::apply(&client.filters, &parts, response).await
 }
 
 /// Passes on an answer that ends HTTP on this connection, and leaves a tunnel behind.

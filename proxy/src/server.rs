@@ -37,6 +37,7 @@ use crate::{
     cached::Opened,
     config::{Config, Listen},
     connection::{Shared, serve_connection},
+    filter::Filter,
     observe::{CacheFacts, Counters, EventKind, Observer},
     reload::ReloadError,
     state::{StartError, State},
@@ -75,19 +76,13 @@ impl Proxy {
     /// # Errors
     /// When the configuration asks for what cannot be built.
     pub fn new(config: &Config) -> Result<Proxy, StartError> {
-        let observer = Arc::<Observer>::default();
-        let state = ArcSwap::new(State::build(config, None)?);
-        let now = SystemTime::now();
-        observer.counters.reloads.done_at(now);
-        observer.events.tell(now, EventKind::Reload, "started");
-        let shared = Shared {
-            state,
-            applying: Mutex::new(()),
-            is_tended: AtomicBool::new(false),
-            observer,
-            draining: watch::Sender::new(false),
-        };
-        Ok(Proxy { shared: Arc::new(shared) })
+        Proxy::builder(config).build()
+    }
+
+    /// A proxy as `config` describes it, with [filters](crate::filter) of one's own.
+    #[must_use]
+    pub fn builder(config: &Config) -> Builder<'_> {
+        Builder { config, filters: Vec::new() }
     }
 
     /// Serves by `config` from the next request on. Members that stay keep their load, health and connections;
@@ -219,6 +214,43 @@ impl Proxy {
             Accepted::Tcp(stream) => tokio::spawn(welcome(shared, stream, address, tls, closing)),
             Accepted::Unix(stream) => tokio::spawn(welcome(shared, stream, address, tls, closing)),
         };
+    }
+}
+
+/// A proxy that is being put together.
+#[derive(Debug)]
+pub struct Builder<'c> {
+    config: &'c Config,
+    filters: Vec<Box<dyn Filter>>,
+}
+
+impl Builder<'_> {
+    /// One more filter, behind those before it.
+    #[must_use]
+    pub fn filter(mut self, filter: impl Filter) -> Self {
+        self.filters.push(Box::new(filter));
+        self
+    }
+
+    /// The proxy. It listens nowhere yet.
+    ///
+    /// # Errors
+    /// When the configuration asks for what cannot be built.
+    pub fn build(self) -> Result<Proxy, StartError> {
+        let observer = Arc::<Observer>::default();
+        let state = ArcSwap::new(State::build(self.config, None)?);
+        let now = SystemTime::now();
+        observer.counters.reloads.done_at(now);
+        observer.events.tell(now, EventKind::Reload, "started");
+        let shared = Shared {
+            state,
+            applying: Mutex::new(()),
+            is_tended: AtomicBool::new(false),
+            observer,
+            filters: self.filters.into(),
+            draining: watch::Sender::new(false),
+        };
+        Ok(Proxy { shared: Arc::new(shared) })
     }
 }
 

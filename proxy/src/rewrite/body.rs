@@ -212,7 +212,7 @@ fn edit_json(
 }
 
 /// Undoes the encodings that `Content-Encoding` lists, the last one first.
-fn decode(encodings: &str, body: &[u8], len_max: usize) -> Result<Vec<u8>, BodyError> {
+pub(crate) fn decode(encodings: &str, body: &[u8], len_max: usize) -> Result<Vec<u8>, BodyError> {
     let mut decoded = body.to_vec();
     let listed: Vec<&str> = encodings.split(',').map(str::trim).filter(|name| !name.is_empty()).collect();
     if listed.len() > ENCODINGS_MAX {

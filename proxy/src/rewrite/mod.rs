@@ -14,6 +14,7 @@ mod request;
 mod response;
 mod template;
 
+pub(crate) use body::decode;
 pub use body::{BodyChange, BodyEdit, BodyError};
 pub use request::{HeaderChange, NotAPath, PathChange, RequestChange};
 pub use response::ResponseChange;

@@ -14,7 +14,6 @@ lint:
 rust:
 	cargo test --workspace
 	cargo test -p balancers --all-features
-	cargo test -p cache --features redis
 
 docs:
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps

@@ -44,6 +44,8 @@ const PROTECTED: usize = 2;
 const PERIOD: u64 = 10;
 /// A window too wide is narrowed by so many entries for each eviction.
 const NARROWING: usize = 8;
+/// Entries demoted for one eviction, at most.
+const DEMOTIONS: usize = 64;
 
 /// One list, what it holds, and how far it has turned over.
 #[derive(Clone, Copy)]
@@ -161,6 +163,7 @@ impl Segments {
     pub(crate) fn victim(&mut self, keep: u32, facts: &Facts) -> Option<Victim> {
         self.sketch.widen(self.marks.len());
         self.narrow(NARROWING, facts);
+        self.demote(facts);
         let candidate = self.links.tail_except(&self.lists[WINDOW].order, keep);
         let resident = self.main_tail(keep);
         if resident == NIL {
@@ -237,10 +240,15 @@ impl Segments {
             return;
         }
         self.move_to(slot, PROTECTED, facts);
+    }
+
+    /// Lets a protected part that is too large give its oldest back to probation. Only when something must leave:
+    /// where all is hits, nothing is moved to and fro.
+    fn demote(&mut self, facts: &Facts) {
         let main = self.share.saturating_sub(self.window);
-        while self.lists[PROTECTED].weight > main - main / 5 {
+        for _ in 0..DEMOTIONS {
             let tail = self.lists[PROTECTED].order.tail;
-            if tail == slot {
+            if self.lists[PROTECTED].weight <= main - main / 5 || tail == NIL {
                 break;
             }
             self.move_to(tail, PROBATION, facts);

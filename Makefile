@@ -69,3 +69,9 @@ fuzz:
 	cd fuzz && for target in $$(RUSTC_BOOTSTRAP=1 cargo fuzz list); do \
 		RUSTC_BOOTSTRAP=1 cargo fuzz run --sanitizer none $$target -- -max_total_time=$(FUZZ_SECONDS) || exit 1; \
 	done
+# The dashboard in headless Chromium, with real clicks; screenshots in target/dashboard. Needs chromium, chromium-driver
+# and selenium, which is why it is not part of `make test`; the page's structure is (proxy/tests/admin.rs).
+.PHONY: dashboard
+dashboard:
+	cargo build --package evenly
+	python3 scripts/dashboard.py target/debug/evenly target/dashboard

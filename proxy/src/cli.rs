@@ -1,6 +1,16 @@
 //! The command line: arguments to one call each.
 //!
+//! | file | commands |
+//! |---|---|
+//! | `quick.rs` | `run` without a file |
+//! | `operate.rs` | `reload`, `drain`, `purge`: over the admin listener |
+//! | `tell.rs` | `check`, `config`, `schema`, `completions`, `man` |
+//!
 //! Exit codes: 0 all went well · 1 something failed at run time · 2 wrong usage or a faulty configuration.
+
+mod operate;
+mod quick;
+mod tell;
 
 use std::{
     io::{self, IsTerminal},
@@ -23,8 +33,15 @@ use crate::{
 pub fn main() -> ExitCode {
     let asked = Arguments::parse();
     let done = match asked.command {
-        Command::Run { config } => run(config),
-        Command::Check { config } => check(config),
+        Command::Run { config, quick } => run(config, &quick),
+        Command::Check { config, format } => tell::check(config, format),
+        Command::Config { config, template } => tell::config(config, template),
+        Command::Schema => tell::schema(),
+        Command::Reload { running } => operate::reload(running),
+        Command::Drain { running, member, undo } => operate::drain(running, &member, undo),
+        Command::Purge { running, what } => operate::purge(running, &what),
+        Command::Completions { shell } => tell::completions(shell),
+        Command::Man => tell::man(),
         Command::HashPassword => hash_password(),
         Command::Demo { port, requests } => {
             runtime().and_then(|runtime| runtime.block_on(demo::run(port, requests)))
@@ -36,9 +53,12 @@ pub fn main() -> ExitCode {
     }
 }
 
-/// A thin, strict, caching and load-balancing HTTP proxy.
+/// A thin, strict, caching and load-balancing HTTP proxy
+///
+/// It reads goproxy's file unchanged, balances over the members that are well, caches as RFC 9111 says, follows its
+/// file while it serves, and tells what it does.
 #[derive(Debug, Parser)]
-#[command(name = "evenly", version, propagate_version = true)]
+#[command(name = "evenly", version, propagate_version = true, after_help = EXAMPLES, after_long_help = MORE)]
 struct Arguments {
     #[command(subcommand)]
     command: Command,
@@ -46,20 +66,81 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Start the proxy from a configuration file
-    #[command(after_help = "Example:\n  evenly run --config cfg.toml")]
+    /// Start the proxy, from a configuration file or from what is said here
+    #[command(
+        after_help = "Examples:\n  evenly run --config cfg.toml\n  evenly run --listen :8080 --to 127.0.0.1:6000^2 --to 127.0.0.1:7000 --cache"
+    )]
     Run {
         /// The file [default: /etc/proxy/cfg.toml, then ./config/cfg.toml]
         #[arg(short, long, value_name = "FILE")]
         config: Option<PathBuf>,
+        #[command(flatten)]
+        quick: quick::Quick,
     },
     /// Read a configuration file and report every fault in it
-    #[command(after_help = "Example:\n  evenly check --config cfg.toml && echo fine")]
+    #[command(
+        after_help = "Examples:\n  evenly check --config cfg.toml && echo fine\n  evenly check --format json"
+    )]
     Check {
         /// The file [default: /etc/proxy/cfg.toml, then ./config/cfg.toml]
         #[arg(short, long, value_name = "FILE")]
         config: Option<PathBuf>,
+        /// How faults are told
+        #[arg(long, value_enum, default_value = "text")]
+        format: tell::Format,
     },
+    /// Print the configuration with every default, secrets masked
+    #[command(after_help = "Examples:\n  evenly config\n  evenly config --template > evenly.toml")]
+    Config {
+        /// The file [default: /etc/proxy/cfg.toml, then ./config/cfg.toml]
+        #[arg(short, long, value_name = "FILE")]
+        config: Option<PathBuf>,
+        /// A commented file with every key instead
+        #[arg(long, conflicts_with = "config")]
+        template: bool,
+    },
+    /// Print the JSON schema of the file, for editors
+    #[command(after_help = "Example:\n  evenly schema > evenly.schema.json")]
+    Schema,
+    /// Let a running proxy read its file again
+    #[command(
+        after_help = "Examples:\n  evenly reload\n  kill -HUP \"$(pidof evenly)\"    the same without [admin]"
+    )]
+    Reload {
+        #[command(flatten)]
+        running: operate::Running,
+    },
+    /// Send a member of a running proxy no new requests
+    #[command(after_help = "Examples:\n  evenly drain 127.0.0.1:6000\n  evenly drain --undo 127.0.0.1:6000")]
+    Drain {
+        #[command(flatten)]
+        running: operate::Running,
+        /// The member, as in proxy_pass without its weight
+        #[arg(value_name = "HOST:PORT")]
+        member: String,
+        /// Send it requests again
+        #[arg(long)]
+        undo: bool,
+    },
+    /// Let a running proxy forget stored responses
+    #[command(
+        after_help = "Examples:\n  evenly purge --url http://shop.example/images/1.png\n  evenly purge --tag shoes\n  evenly purge --all"
+    )]
+    Purge {
+        #[command(flatten)]
+        running: operate::Running,
+        #[command(flatten)]
+        what: operate::What,
+    },
+    /// Print completions for a shell
+    #[command(after_help = "Example:\n  evenly completions bash > /etc/bash_completion.d/evenly")]
+    Completions {
+        /// Which shell
+        shell: clap_complete::Shell,
+    },
+    /// Print the manual page
+    #[command(after_help = "Example:\n  evenly man | man -l -")]
+    Man,
     /// Read a password and print a hash of it (argon2id) for the configuration file
     #[command(
         after_help = "Examples:\n  evenly hash-password\n  printf '%s' \"$PASSWORD\" | evenly hash-password"
@@ -82,6 +163,8 @@ enum Command {
 pub(crate) enum Failure {
     /// The configuration or the usage is wrong; the text says all.
     Usage(String),
+    /// The same, and all was said on standard output.
+    Told,
     /// Something failed while running.
     Runtime(String),
 }
@@ -89,6 +172,7 @@ pub(crate) enum Failure {
 impl Failure {
     fn report(&self) -> ExitCode {
         let (text, code) = match self {
+            Failure::Told => return ExitCode::from(2),
             Failure::Usage(text) => (text, 2),
             Failure::Runtime(text) => (text, 1),
         };
@@ -103,19 +187,22 @@ impl From<io::Error> for Failure {
     }
 }
 
-fn run(file: Option<PathBuf>) -> Result<(), Failure> {
-    let (path, config) = load(file)?;
+fn run(file: Option<PathBuf>, quick: &quick::Quick) -> Result<(), Failure> {
+    let (path, config) = match quick.is_used() {
+        true => (None, quick.config()?),
+        false => load(file).map(|(path, config)| (Some(path), config))?,
+    };
     let _log_guard = start_log(&config.server)?;
     runtime()?.block_on(async {
         let (place, balance) = (config.server.listen.clone(), config.server.balance);
         let members = config.server.members.len();
         let admin = config.admin.clone();
         let service =
-            Service::start(config, Some(path.clone()), Listener::inherited()?).map_err(|error| {
+            Service::start(config, path.clone(), Listener::inherited()?).map_err(|error| {
                 let text = format!("evenly: {error}");
                 if error.is_usage() { Failure::Usage(text) } else { Failure::Runtime(text) }
             })?;
-        tracing::info!(listen = %place, config = %path.display(), %balance, members, "evenly is up");
+        tracing::info!(listen = %place, config = %path.unwrap_or_default().display(), %balance, members, "evenly is up");
         if let Some(admin) = admin {
             let place = &admin.listen;
             let listener = Listener::bind(place).map_err(|error| {
@@ -128,12 +215,6 @@ fn run(file: Option<PathBuf>) -> Result<(), Failure> {
         crate::run::run(&service).await?;
         Ok(())
     })
-}
-
-fn check(file: Option<PathBuf>) -> Result<(), Failure> {
-    let (path, _) = load(file)?;
-    println_out(&format!("{}: no faults", path.display()));
-    Ok(())
 }
 
 /// From a terminal the password is asked twice and not shown; otherwise it is the first line of standard input.
@@ -156,18 +237,25 @@ fn hash_password() -> Result<(), Failure> {
 
 /// Finds, reads and parses the file.
 fn load(file: Option<PathBuf>) -> Result<(PathBuf, Config), Failure> {
-    let path = match file {
-        Some(path) => path,
+    let path = find(file)?;
+    let config = Config::parse(&path.display().to_string(), &read(&path)?)
+        .map_err(|faults| Failure::Usage(faults.to_string()))?;
+    Ok((path, config))
+}
+
+fn find(file: Option<PathBuf>) -> Result<PathBuf, Failure> {
+    match file {
+        Some(path) => Ok(path),
         None => DEFAULT_FILES.iter().map(PathBuf::from).find(|path| path.exists()).ok_or_else(|| {
             let tried = DEFAULT_FILES.join(" and ");
             Failure::Usage(format!("evenly: no --config given, and neither {tried} is there"))
-        })?,
-    };
-    let text = std::fs::read_to_string(&path)
-        .map_err(|error| Failure::Usage(format!("evenly: cannot read {}: {error}", path.display())))?;
-    let config = Config::parse(&path.display().to_string(), &text)
-        .map_err(|faults| Failure::Usage(faults.to_string()))?;
-    Ok((path, config))
+        }),
+    }
+}
+
+fn read(path: &Path) -> Result<String, Failure> {
+    std::fs::read_to_string(path)
+        .map_err(|error| Failure::Usage(format!("evenly: cannot read {}: {error}", path.display())))
 }
 
 /// Logs go to standard error, or to a file a day in `log_path`.
@@ -236,6 +324,27 @@ pub(crate) fn println_out(line: &str) {
     let _ = writeln!(io::stdout().lock(), "{line}");
 }
 
+const EXAMPLES: &str = "Examples:
+  evenly run --listen :8080 --to 127.0.0.1:6000^2 --to 127.0.0.1:7000 --cache
+  evenly run --config cfg.toml
+  evenly demo";
+const MORE: &str = "Examples:
+  evenly run --listen :8080 --to 127.0.0.1:6000^2 --to 127.0.0.1:7000 --cache
+  evenly config --template > evenly.toml && evenly check --config evenly.toml
+  evenly run --config evenly.toml
+  evenly demo
+
+Exit codes:
+  0  all went well
+  1  something failed at run time
+  2  wrong usage, or a faulty configuration
+
+Signals:
+  HUP        read the file again (a change of the file is noticed without it)
+  TERM, INT  no new connections, finish what is under way, end; a second one: end now
+
+Environment:
+  RUST_LOG   what goes to the log, such as info,evenly=debug";
 /// Where goproxy looks for its file.
 const DEFAULT_FILES: [&str; 2] = ["/etc/proxy/cfg.toml", "./config/cfg.toml"];
 const LOG_FILES_MAX: usize = 14;

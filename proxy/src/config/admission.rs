@@ -93,7 +93,7 @@ fn read_users(server: &mut Section<'_, '_>) -> Vec<(String, Password)> {
             let help = "Basic authentication separates name and password by the first \":\"";
             server.fault(&name, "user name with \":\" or a control character", Some(help.to_owned()));
         }
-        match password.get_ref().parse() {
+        match server.resolved("user", &password).parse() {
             Ok(password) => users.push((name.into_inner(), password)),
             Err(error) => {
                 let help = "make a hash with `evenly hash-password`".to_owned();

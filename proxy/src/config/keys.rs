@@ -217,7 +217,7 @@ pub const KEYS: &[Key] = &[
     key("queue", "timeout", SECONDS, "5", "", "Seconds that a request waits."),
 
     key("redis", "redis_host", Text, "\"localhost:6379\"", "", "host:port."),
-    key("redis", "redis_pass", Secret, "\"\"", "", "Empty for none."),
+    key("redis", "redis_pass", Secret, "\"\"", "", "Empty for none; \"${NAME}\" from the environment, \"file:/path\" from a file, as for every secret."),
     key("redis", "max_idle", Number(0, 10_000), "5", "", "Connections kept without work."),
     key("redis", "max_active", Number(1, 10_000), "10", "", "Connections at most."),
     key("redis", "idle_timeout", SECONDS, "10", "", "Seconds that an idle connection is kept."),

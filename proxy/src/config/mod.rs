@@ -41,6 +41,7 @@ mod reader;
 mod resilience;
 mod rules;
 mod schema;
+mod secret;
 mod template;
 mod tls;
 

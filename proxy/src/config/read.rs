@@ -87,7 +87,7 @@ fn read_admin(mut admin: Section<'_, '_>) -> AdminConfig {
     let default = AdminConfig::default();
     let place = admin.place("listen");
     let listen: Option<Listen> = admin.parsed("listen", "\"127.0.0.1:9180\", \"unix:/path\"");
-    let token = admin.string("token");
+    let token = admin.secret("token");
     if let Some(token) = token.as_ref().filter(|token| token.get_ref().len() < TOKEN_LEN_MIN) {
         let help = format!("at least {TOKEN_LEN_MIN} characters, such as from `openssl rand -hex 16`");
         admin.fault(token, "token is too short to keep anybody out", Some(help));
@@ -289,7 +289,7 @@ fn read_redis(mut redis: Section<'_, '_>) -> RedisConfig {
     let default = RedisConfig::default();
     let config = RedisConfig {
         host: redis.string("redis_host").map_or(default.host, Spanned::into_inner),
-        password: redis.string("redis_pass").map(Spanned::into_inner).unwrap_or_default().into(),
+        password: redis.secret("redis_pass").map(Spanned::into_inner).unwrap_or_default().into(),
         max_idle: redis.integer("max_idle", 0..=10_000).map_or(default.max_idle, to_usize),
         max_active: redis.integer("max_active", 1..=10_000).map_or(default.max_active, to_usize),
         idle_timeout: redis.seconds("idle_timeout", SECONDS).unwrap_or(default.idle_timeout),

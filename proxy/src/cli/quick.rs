@@ -1,0 +1,63 @@
+//! `evenly run --listen :8080 --to HOST:PORT`: a proxy without a file.
+
+use clap::Args;
+
+use super::Failure;
+use crate::config::{Config, Listen, Member};
+
+/// What can be said without a file.
+#[derive(Debug, Args)]
+pub(super) struct Quick {
+    /// Where clients connect, instead of a file: ":8080", "127.0.0.1:8080", "unix:/path"
+    #[arg(long, value_name = "ADDRESS", requires = "to", conflicts_with = "config")]
+    listen: Option<Listen>,
+    /// A member, with its weight if it is not 1; repeat for more
+    #[arg(long, value_name = "HOST:PORT[^W]", conflicts_with = "config")]
+    to: Vec<Member>,
+    /// Who takes a request: p2c, round_robin, least_load, ring, …
+    #[arg(long, value_name = "ALGORITHM", requires = "to")]
+    balance: Option<balancers::Algorithm>,
+    /// Keep responses in memory, as RFC 9111 allows
+    #[arg(long, requires = "to")]
+    cache: bool,
+    /// Open the dashboard, metrics and admin API here
+    #[arg(long, value_name = "ADDRESS", requires = "to")]
+    admin: Option<Listen>,
+    /// A line for each request to standard output: json, combined or a pattern
+    #[arg(long, value_name = "FORMAT", requires = "to")]
+    access_log: Option<String>,
+}
+
+impl Quick {
+    /// Whether it was used at all.
+    pub(super) fn is_used(&self) -> bool {
+        !self.to.is_empty()
+    }
+
+    /// The same in the words of a file, so that there is one way to a configuration.
+    pub(super) fn config(&self) -> Result<Config, Failure> {
+        Config::parse("the command line", &self.to_toml())
+            .map_err(|faults| Failure::Usage(faults.to_string()))
+    }
+
+    fn to_toml(&self) -> String {
+        let quoted = |text: String| toml::Value::String(text).to_string();
+        let members = self.to.iter().map(|member| quoted(format!("{}^{}", member.address, member.weight)));
+        let mut text = format!("[server]\nproxy_pass = [{}]\n", members.collect::<Vec<_>>().join(", "));
+        let given = [
+            ("port", self.listen.as_ref().map(ToString::to_string)),
+            ("balance", self.balance.map(|balance| balance.to_string())),
+            ("access_log", self.access_log.clone()),
+        ];
+        for (key, value) in given {
+            if let Some(value) = value {
+                text.push_str(&format!("{key} = {}\n", quoted(value)));
+            }
+        }
+        text.push_str(&format!("cache = {}\n", self.cache));
+        if let Some(admin) = &self.admin {
+            text.push_str(&format!("[admin]\nlisten = {}\n", quoted(admin.to_string())));
+        }
+        text
+    }
+}

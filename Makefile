@@ -42,7 +42,7 @@ cache-suite:
 	cargo build --release -p evenly
 	node scripts/cache-suite.mjs $(ROWS)
 
-# Every interleaving of two threads in `balancers` (seconds, after a build of its own).
+# Interleavings of two threads in `balancers`, preemptions bounded (seconds, after a build of its own).
 .PHONY: loom
 loom:
 	RUSTFLAGS="--cfg loom" cargo test -p balancers --test loom --release --target-dir target/loom

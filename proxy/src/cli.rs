@@ -22,7 +22,7 @@ use clap::{Parser, Subcommand};
 
 use crate::{
     admit::password,
-    config::{Config, LogLevel, ServerConfig},
+    config::{AdminConfig, Config, LogLevel, ServerConfig},
     demo,
     reload::Service,
     server::Listener,
@@ -196,25 +196,30 @@ fn run(file: Option<PathBuf>, quick: &quick::Quick) -> Result<(), Failure> {
     runtime()?.block_on(async {
         let (place, balance) = (config.server.listen.clone(), config.server.balance);
         let members = config.server.members.len();
-        let admin = config.admin.clone();
+        // Opened first: whoever finds the proxy listening finds its admin listener too.
+        let admin = config.admin.clone().map(open_admin).transpose()?;
         let service =
             Service::start(config, path.clone(), Listener::inherited()?).map_err(|error| {
                 let text = format!("evenly: {error}");
                 if error.is_usage() { Failure::Usage(text) } else { Failure::Runtime(text) }
             })?;
         tracing::info!(listen = %place, config = %path.unwrap_or_default().display(), %balance, members, "evenly is up");
-        if let Some(admin) = admin {
-            let place = &admin.listen;
-            let listener = Listener::bind(place).map_err(|error| {
-                Failure::Runtime(format!("evenly: cannot listen on {place} for [admin]: {error}"))
-            })?;
-            tracing::info!(listen = %place, "dashboard, metrics and admin API");
+        if let Some((listener, admin)) = admin {
+            tracing::info!(listen = %admin.listen, "dashboard, metrics and admin API");
             let service = service.clone();
             tokio::spawn(async move { service.serve_admin(listener, &admin).await });
         }
         crate::run::run(&service).await?;
         Ok(())
     })
+}
+
+fn open_admin(admin: AdminConfig) -> Result<(Listener, AdminConfig), Failure> {
+    let place = &admin.listen;
+    let listener = Listener::bind(place).map_err(|error| {
+        Failure::Runtime(format!("evenly: cannot listen on {place} for [admin]: {error}"))
+    })?;
+    Ok((listener, admin))
 }
 
 /// From a terminal the password is asked twice and not shown; otherwise it is the first line of standard input.

@@ -1,67 +1,35 @@
 //! Where responses stay: bounds in memory, and a real redis-server, alone and behind memory.
 
 mod cache_support;
+#[allow(dead_code, unreachable_pub, reason = "each test file uses its own part of the support")]
+#[path = "../../cache/tests/support/redis_server.rs"]
+mod redis_server;
 
 use cache::store::{Address, Memory, Redis, RedisConfig, Store, Tiered};
 use cache_support::{Bench, Origin, act};
 use evenly::http_cache::{Purge, Settings, Storage};
-use std::net::TcpListener;
-use std::process::{Child, Command, Stdio};
+use redis_server::RedisServer;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 const FRESH: (&str, &str) = ("cache-control", "max-age=1000");
 
-/// A redis-server of its own; killed when dropped.
-struct Server {
-    child: Child,
-    port: u16,
+fn config(server: &RedisServer) -> RedisConfig {
+    let address: Address = server.address().to_string().parse().expect("an address");
+    // Generous: the machine may be busy, and nothing here is about being slow.
+    RedisConfig::single(address)
+        .namespace("test")
+        .response_timeout(Duration::from_secs(5))
+        .connect_timeout(Duration::from_secs(5))
 }
 
-impl Server {
-    fn start() -> Self {
-        let port = TcpListener::bind("127.0.0.1:0")
-            .and_then(|socket| socket.local_addr())
-            .expect("a free port")
-            .port();
-        let child = Command::new("redis-server")
-            .args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"])
-            .stdout(Stdio::null())
-            .spawn()
-            .expect("redis-server must be installed: apt-get install redis-server");
-        let deadline = Instant::now() + Duration::from_secs(10);
-        while std::net::TcpStream::connect(("127.0.0.1", port)).is_err() {
-            assert!(Instant::now() < deadline, "redis-server does not listen on port {port}");
-            std::thread::yield_now();
-        }
-        Self { child, port }
-    }
-
-    fn config(&self) -> RedisConfig {
-        let address: Address = format!("127.0.0.1:{}", self.port).parse().expect("an address");
-        // Generous: the machine may be busy, and nothing here is about being slow.
-        RedisConfig::single(address)
-            .namespace("test")
-            .response_timeout(Duration::from_secs(5))
-            .connect_timeout(Duration::from_secs(5))
-    }
-
-    fn redis(&self) -> Arc<dyn Store> {
-        Arc::new(Redis::new(self.config()).expect("a right configuration"))
-    }
-
-    fn tiered(&self) -> Arc<dyn Store> {
-        let near = Memory::new(1 << 20, cache::Policy::Lru).expect("bounds that can be");
-        Arc::new(Tiered::new(near, self.config()).expect("a right configuration"))
-    }
+fn redis(server: &RedisServer) -> Arc<dyn Store> {
+    Arc::new(Redis::new(config(server)).expect("a right configuration"))
 }
 
-impl Drop for Server {
-    fn drop(&mut self) {
-        // It may have ended by itself; then there is nothing to kill.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
+fn tiered(server: &RedisServer) -> Arc<dyn Store> {
+    let near = Memory::new(1 << 20, cache::Policy::Lru).expect("bounds that can be");
+    Arc::new(Tiered::new(near, config(server)).expect("a right configuration"))
 }
 
 fn over(store: &Arc<dyn Store>, origin: &Origin) -> Bench {
@@ -74,15 +42,15 @@ async fn stored(bench: &Bench, count: u64) {
 
 #[tokio::test]
 async fn processes_share_what_is_on_redis() {
-    let server = Server::start();
-    for store in [server.redis(), server.tiered()] {
+    let server = RedisServer::start();
+    for store in [redis(&server), tiered(&server)] {
         store.clear().await.expect("reachable");
         let vary = ("vary", "a");
         let origin = Origin::new(&[
             act(200, &[FRESH, vary, ("etag", "\"1\"")], &["one", "", "!"]),
             act(200, &[FRESH, vary, ("link", "x"), ("link", "y")], &["two"]),
         ]);
-        let (here, there) = (over(&store, &origin), over(&server.redis(), &origin));
+        let (here, there) = (over(&store, &origin), over(&redis(&server), &origin));
         here.get("/", &[("a", "1")]).await;
         stored(&here, 1).await;
         here.get("/", &[("a", "2")]).await;
@@ -98,9 +66,9 @@ async fn processes_share_what_is_on_redis() {
 
 #[tokio::test]
 async fn the_next_request_finds_it_although_redis_is_slower_than_the_client() {
-    let server = Server::start();
+    let server = RedisServer::start();
     let origin = Origin::new(&[act(200, &[FRESH, ("content-length", "4")], &["body"])]);
-    let bench = over(&server.redis(), &origin);
+    let bench = over(&redis(&server), &origin);
     for _ in 0..20 {
         assert_eq!(bench.get("/", &[]).await.text(), "body");
         assert_eq!(bench.get("/", &[("range", "bytes=1-2")]).await.text(), "od");
@@ -110,8 +78,8 @@ async fn the_next_request_finds_it_although_redis_is_slower_than_the_client() {
 
 #[tokio::test]
 async fn what_is_odd_on_redis_is_a_miss() {
-    let server = Server::start();
-    let store = server.redis();
+    let server = RedisServer::start();
+    let store = redis(&server);
     let origin = Origin::new(&[act(200, &[FRESH], &["right"])]);
     let bench = over(&store, &origin);
     bench.get("/", &[]).await;
@@ -132,8 +100,8 @@ async fn what_is_odd_on_redis_is_a_miss() {
 
 #[tokio::test]
 async fn purges_reach_redis() {
-    let server = Server::start();
-    for store in [server.redis(), server.tiered()] {
+    let server = RedisServer::start();
+    for store in [redis(&server), tiered(&server)] {
         store.clear().await.expect("reachable");
         let tagged = |tag: &str| act(200, &[FRESH, ("cache-tag", tag)], &["body"]);
         let origin = Origin::new(&[tagged("t"), tagged("t, u"), tagged("u")]);
@@ -153,8 +121,8 @@ async fn purges_reach_redis() {
 
 #[tokio::test]
 async fn without_redis_everything_is_a_miss_and_nothing_fails() {
-    let server = Server::start();
-    let store = server.redis();
+    let server = RedisServer::start();
+    let store = redis(&server);
     drop(server);
     let origin = Origin::new(&[act(200, &[FRESH], &["body"])]);
     let bench = over(&store, &origin);

@@ -1,6 +1,9 @@
 //! A real Cluster on loopback, put together by hand: so many masters, and replicas if asked for.
 
-use std::time::{Duration, Instant};
+use std::{
+    net::TcpListener,
+    time::{Duration, Instant},
+};
 
 use super::redis_server::{RedisServer, free_port};
 
@@ -94,8 +97,9 @@ impl RedisCluster {
 }
 
 fn node(options: &[&str]) -> RedisServer {
-    // The bus takes the port 10,000 above, which must exist.
-    let port = std::iter::repeat_with(free_port).find(|port| *port < 55_000).expect("an endless iterator");
+    // The bus takes the port 10,000 above, which must be free and of nobody whom `free_port` serves.
+    let fits = |port: &u16| *port >= 22_000 && TcpListener::bind(("127.0.0.1", port + 10_000)).is_ok();
+    let port = std::iter::repeat_with(free_port).find(fits).expect("an endless iterator");
     let mut all = vec![
         "--cluster-enabled",
         "yes",

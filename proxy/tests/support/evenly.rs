@@ -5,6 +5,7 @@ use std::{
     net::{SocketAddr, TcpListener, TcpStream},
     path::PathBuf,
     process::{Child, Command, ExitStatus, Stdio},
+    sync::atomic::{AtomicU32, Ordering},
 };
 
 use super::{Client, eventually};
@@ -95,7 +96,22 @@ impl Drop for Evenly {
     }
 }
 
-/// A port that nobody uses at the moment.
+/// A port that nobody uses at the moment and that no other test of this process is given.
+///
+/// From below the range out of which the kernel serves outgoing connections and `bind(0)`: between this call and the
+/// moment the port is used nobody is given it by chance.
 pub fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+    const FIRST: u32 = 10_000;
+    const COUNT: u32 = 22_000;
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    // Where this process starts to look: two at once seldom meet, and a meeting is noticed by `bind`.
+    let start = std::process::id().wrapping_mul(7919);
+    loop {
+        let turn = NEXT.fetch_add(1, Ordering::Relaxed);
+        assert!(turn < COUNT, "no free port from {FIRST} to {}", FIRST + COUNT);
+        let port = (FIRST + start.wrapping_add(turn) % COUNT) as u16;
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
 }

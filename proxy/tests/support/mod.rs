@@ -23,11 +23,11 @@ pub use upstream::Upstream;
 
 use std::time::{Duration, Instant};
 
-/// Waits until `condition` holds; panics with `what` after ten seconds.
+/// Waits until `condition` holds; panics with `what` after thirty seconds.
 pub fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(10);
+    let deadline = Instant::now() + Duration::from_secs(30);
     while !condition() {
-        assert!(Instant::now() < deadline, "did not happen within 10 s: {what}");
+        assert!(Instant::now() < deadline, "did not happen within 30 s: {what}");
         std::thread::sleep(Duration::from_millis(10));
     }
 }

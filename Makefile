@@ -75,3 +75,12 @@ fuzz:
 dashboard:
 	cargo build --package evenly
 	python3 scripts/dashboard.py target/debug/evenly target/dashboard
+
+# Proxies as real processes, interleaved: CPU for each request beside nginx, HAProxy and a plain hyper proxy
+# (needs nginx, haproxy, wrk, nghttp2-client). `make bench-proxies ARGS="--rounds 9 --only nginx,evenly"`;
+# `ARGS=--exact` counts instructions and system calls (valgrind, strace), `ARGS="--idle 2000"` memory.
+.PHONY: bench-proxies
+bench-proxies:
+	cargo build --release -p evenly
+	cargo build --release -p evenly-benches --features proxy-rivals --bin proxies --bin hyper_proxy
+	target/release/proxies $(ARGS)

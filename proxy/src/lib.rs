@@ -50,7 +50,8 @@ pub use server::{Builder, Listener, Proxy};
 pub use state::StartError;
 pub use tls::TlsError;
 
-/// The README's Rust, run with the doc tests.
+/// The README's Rust, and that of the guides, run with the doc tests.
 #[cfg(doctest)]
 #[doc = include_str!("../../README.md")]
-struct Readme;
+#[doc = include_str!("../../docs/embedding.md")]
+struct Pages;

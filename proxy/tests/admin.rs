@@ -113,7 +113,7 @@ fn impossible_changes_are_refused_with_a_reason() {
 #[test]
 fn health_tells_whether_requests_are_welcome() {
     let up = Upstream::start("a");
-    let mut admin = start(&[&up], "drain_timeout = 20", "");
+    let mut admin = start(&[&up], "drain_timeout = 600", "");
     assert_eq!(admin.get("/healthz").text(), "ok\n");
     assert_eq!(admin.get("/readyz").status, 200);
     assert_eq!(admin.post("/api/members", &format!("{{\"drain\": \"{}\"}}", up.address)).0, 200);
@@ -122,11 +122,12 @@ fn health_tells_whether_requests_are_welcome() {
     assert_eq!(admin.get("/readyz").status, 200);
     // A request holds the drain open; health is told all the while.
     let mut held = admin.evenly.client();
-    held.send(b"GET /delay/1500 HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+    held.send(b"GET /gate HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
     eventually("the request is at the member", || up.hits() == 1);
     admin.evenly.signal("TERM");
     eventually("draining is told", || admin.get("/readyz").status == 503);
     assert_eq!(admin.get("/healthz").status, 200);
+    up.open_gate();
     assert_eq!(held.reply("GET").unwrap().status, 200);
     assert!(admin.evenly.wait().success());
 }

@@ -8,7 +8,7 @@ use std::{
         atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
     },
     thread,
-    time::Duration,
+    time::Instant,
 };
 
 use support::{Client, Evenly, Upstream, eventually, free_port};
@@ -105,12 +105,13 @@ fn sigterm_drains() {
     let up = Upstream::start("a");
     let mut evenly = Evenly::start(&proxy_pass(&[up.address.to_string()]), "");
     let mut client = evenly.client();
-    client.send(b"GET /delay/1500 HTTP/1.1\r\nHost: test\r\n\r\n").unwrap();
+    client.send(b"GET /gate HTTP/1.1\r\nHost: test\r\n\r\n").unwrap();
     eventually("the request is under way", || up.hits() == 1);
     evenly.signal("TERM");
     eventually("no new connections", || Client::try_connect(evenly.address).is_err());
+    up.open_gate();
     let reply = client.reply("GET").unwrap();
-    assert_eq!((reply.status, reply.text()), (200, "a"));
+    assert_eq!((reply.status, reply.text(), reply.header("connection")), (200, "a", Some("close")));
     assert_eq!(evenly.wait().code(), Some(0));
 }
 
@@ -119,11 +120,10 @@ fn a_second_signal_stops_now() {
     let up = Upstream::start("a");
     let mut evenly = Evenly::start(&proxy_pass(&[up.address.to_string()]), "");
     let mut client = evenly.client();
-    client.send(b"GET /delay/60000 HTTP/1.1\r\nHost: test\r\n\r\n").unwrap();
+    client.send(b"GET /gate HTTP/1.1\r\nHost: test\r\n\r\n").unwrap();
     eventually("the request is under way", || up.hits() == 1);
     evenly.signal("INT");
-    eventually("no new connections", || Client::try_connect(evenly.address).is_err());
-    thread::sleep(Duration::from_millis(50));
+    eventually("it drains", || evenly.stderr().contains("a second signal stops now"));
     evenly.signal("INT");
     assert_eq!(evenly.wait().code(), Some(0));
 }
@@ -133,7 +133,9 @@ fn a_second_signal_stops_now() {
 fn a_member_that_answers_errors_is_ejected_and_not_below_the_threshold() {
     let (good, bad) = (Upstream::start("good"), failing(500));
     let members = [good.address.to_string(), bad.0.to_string()];
-    let evenly = Evenly::start(&format!("{}\nbalance = \"round_robin\"", proxy_pass(&members)), "");
+    // Out for longer than this test takes: on probation it would be asked again.
+    let rest = "[health]\nejection = 600\nejection_max = 600";
+    let evenly = Evenly::start(&format!("{}\nbalance = \"round_robin\"", proxy_pass(&members)), rest);
     let mut client = evenly.client();
     let mut errors = 0;
     eventually("the failing member is out", || {
@@ -144,7 +146,8 @@ fn a_member_that_answers_errors_is_ejected_and_not_below_the_threshold() {
     for _ in 0..20 {
         assert_eq!(client.get("/").status, 200);
     }
-    assert!(errors >= 5 && bad.1.load(Relaxed) <= hits + 1, "{errors} errors");
+    assert_eq!(bad.1.load(Relaxed), hits);
+    assert!(errors >= 5, "{errors} errors");
     // Alone, it stays: an answer with an error is better than none.
     let evenly = Evenly::start(&proxy_pass(&[bad.0.to_string()]), "");
     let mut client = evenly.client();
@@ -176,18 +179,21 @@ fn retries_stay_within_their_budget() {
     let members = [a.0.to_string(), b.0.to_string()];
     let evenly = Evenly::start(&proxy_pass(&members), "[health]\nfailures = 0\nerror_rate = 0");
     let mut client = evenly.client();
+    let started = Instant::now();
     for _ in 0..300 {
         assert_eq!(client.get("/").status, 503);
     }
     let sent = a.1.load(Relaxed) + b.1.load(Relaxed);
-    assert!((330..=360).contains(&sent), "{sent} requests reached the members");
+    // Of a machine so busy that this takes longer, each further ten seconds allow their own.
+    let most = 360 + 60 * (started.elapsed().as_secs() / 10);
+    assert!((330..=most).contains(&sent), "{sent} requests reached the members");
 }
 
 #[test]
 fn a_full_member_is_passed_over_then_waited_for_then_refused() {
     let (a, b) = (Upstream::start("a"), Upstream::start("b"));
     let members = [a.address.to_string(), b.address.to_string()];
-    let rest = "[queue]\nmax_connections = 1\nmax_pending = 1\ntimeout = 10";
+    let rest = "[queue]\nmax_connections = 1\nmax_pending = 1\ntimeout = 600";
     let evenly = Evenly::start(&proxy_pass(&members), rest);
     let mut held: Vec<Client> = (0..2).map(|_| evenly.client()).collect();
     for client in &mut held {

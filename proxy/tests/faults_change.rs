@@ -13,7 +13,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use support::{Client, Evenly, Load, Upstream, eventually, scaled};
+use support::{Client, Evenly, Load, Reply, Upstream, eventually, row, scaled};
 
 fn text(evenly: SocketAddr, ups: &[&Upstream], weight: u64) -> String {
     let list: Vec<String> = ups.iter().map(|up| format!("\"{}^{weight}\"", up.address)).collect();
@@ -30,23 +30,25 @@ fn a_hundred_reloads() {
     let mut download = evenly.client();
     download.send(b"GET /bytes/200000000 HTTP/1.1\r\nHost: test\r\n\r\n").unwrap();
     download.head().unwrap();
-    let started = Instant::now();
+    let (started, mut reloads) = (Instant::now(), 0);
     for turn in 1..=100 {
         let members: Vec<&Upstream> = ups.iter().take(1 + turn % 3).collect();
         let beside = evenly.config_file.with_extension("new");
         fs::write(&beside, text(evenly.address, &members, turn as u64)).unwrap();
         fs::rename(&beside, &evenly.config_file).unwrap();
         evenly.signal("HUP");
-        let due = started + Duration::from_millis(scaled(30, 100)) * turn as u32;
+        eventually("it takes effect", || {
+            let told = evenly.stderr().matches("is in effect").count();
+            std::mem::replace(&mut reloads, told) < told
+        });
+        let due = started + Duration::from_millis(scaled(0, 100)) * turn as u32;
         thread::sleep(due.saturating_duration_since(Instant::now()));
     }
     let took = started.elapsed();
-    let reloads = evenly.stderr().matches("is in effect").count();
     let report = load.stop();
     report.print("100 reloads", &format!("in {took:.1?}, {reloads} took effect, a download lived on"));
     report.none_failed();
-    // Signals that come while one is being handled become one: each file was read, though not by a signal of its own.
-    assert!(reloads >= 30, "{reloads}");
+    assert!(reloads >= 100, "{reloads}");
     let mut buffer = vec![0; 1 << 16];
     let mut received = 0;
     while received < 200_000_000 {
@@ -82,22 +84,25 @@ fn drain_with_500_in_flight() {
     let count = scaled(200, 500);
     let mut clients: Vec<Client> = (0..count).map(|_| evenly.client()).collect();
     for client in &mut clients {
-        client.send(b"GET /delay/3000 HTTP/1.1\r\nHost: test\r\n\r\n").unwrap();
+        client.send(b"GET /gate HTTP/1.1\r\nHost: test\r\n\r\n").unwrap();
     }
     eventually("all are under way", || up.hits() == count);
     evenly.signal("TERM");
+    // Only an answer that is given from now on says `Connection: close`; the connection of an earlier one is idle, and
+    // has a second for one more request. A delay instead of the gate made this a matter of luck.
+    eventually("the listener is closed", || Client::try_connect(evenly.address).is_err());
+    up.open_gate();
     let mut dropped = 0;
     for client in &mut clients {
-        dropped += u32::from(!client.reply("GET").is_ok_and(|reply| reply.status == 200));
+        let is_well = |reply: Reply| (reply.status, reply.header("connection")) == (200, Some("close"));
+        dropped += u32::from(!client.reply("GET").is_ok_and(is_well));
     }
     let last = Instant::now();
     let status = evenly.wait();
-    println!(
-        "| drain with {count} in flight | {count} | {dropped} | | | ended {:.0?} after the last |",
-        last.elapsed()
-    );
+    let took = last.elapsed();
+    row(&format!("drain with {count} in flight | {count} | {dropped} | | | ended {took:.0?} after the last"));
     assert_eq!((dropped, status.code()), (0, Some(0)));
-    assert!(last.elapsed() < Duration::from_secs(1));
+    assert!(took < Duration::from_secs(scaled(30, 1)), "{took:?}");
 }
 
 /// One socket, handed from process to process as systemd does it: the new one is up before the old one drains.

@@ -12,7 +12,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use support::{Client, Evenly, Load, Upstream, eventually, free_port, scaled};
+use support::{Client, Evenly, Load, Report, Upstream, eventually, free_port, scaled};
 
 /// A `redis-server` of our own.
 struct Redis {
@@ -68,6 +68,13 @@ fn start(up: &Upstream, redis: SocketAddr) -> Evenly {
     )
 }
 
+/// No request waits for Redis longer than its time limit of half a second. While other tests run, the kernel may let one
+/// wait for that long, but not one in a hundred.
+fn is_quick(report: &Report) {
+    assert!(report.p99 < Duration::from_millis(scaled(5_000, 250)), "{:?}", report.p99);
+    assert!(report.worst < Duration::from_secs(scaled(20, 1)), "{:?}", report.worst);
+}
+
 /// Killed under load, and started again.
 #[test]
 fn redis_killed() {
@@ -86,7 +93,7 @@ fn redis_killed() {
     let report = load.stop();
     report.print("Redis killed", &format!("away for {away:.1?}"));
     report.none_failed();
-    assert!(report.worst < Duration::from_secs(1), "{:?}", report.worst);
+    is_quick(&report);
 }
 
 /// SIGSTOP: it takes commands and answers none.
@@ -99,13 +106,14 @@ fn redis_frozen() {
     load.goes_on(500);
     redis.signal("STOP");
     sleep(Duration::from_secs(scaled(2, 10)));
-    load.goes_on(100);
+    // All the while it answers nothing.
+    load.goes_on(500);
     redis.signal("CONT");
     load.goes_on(500);
     let report = load.stop();
     report.print("Redis frozen", &format!("for {} s", scaled(2, 10)));
     report.none_failed();
-    assert!(report.worst < Duration::from_secs(1), "{:?}", report.worst);
+    is_quick(&report);
 }
 
 /// Something answers at its port, but not as Redis does: bodies are the member's own all the same.
@@ -132,5 +140,5 @@ fn redis_garbage() {
     report.print("Redis answers garbage", "bodies right");
     report.none_failed();
     assert_eq!(evenly.client().get("/max-age/60").text(), "a");
-    assert!(report.worst < Duration::from_secs(1), "{:?}", report.worst);
+    is_quick(&report);
 }

@@ -40,7 +40,7 @@ impl Client {
 
     pub fn try_connect(address: SocketAddr) -> io::Result<Client> {
         let stream = TcpStream::connect(address)?;
-        stream.set_read_timeout(Some(Duration::from_secs(20)))?;
+        stream.set_read_timeout(Some(PATIENCE))?;
         stream.set_nodelay(true)?;
         Ok(Client { stream: BufReader::new(stream) })
     }
@@ -129,3 +129,6 @@ impl Client {
         Ok(line.trim_end_matches("\r\n").to_owned())
     }
 }
+
+/// For the next byte: long enough for a busy machine, and an error for whoever waits for what never comes.
+const PATIENCE: Duration = Duration::from_secs(30);

@@ -2,10 +2,13 @@
 
 use std::{
     fs,
-    net::{SocketAddr, TcpListener, TcpStream},
+    net::{SocketAddr, TcpListener, TcpStream, UdpSocket},
     path::PathBuf,
     process::{Child, Command, ExitStatus, Stdio},
-    sync::atomic::{AtomicU32, Ordering},
+    sync::{
+        Mutex,
+        atomic::{AtomicU32, Ordering::Relaxed},
+    },
 };
 
 use super::{Client, eventually};
@@ -96,22 +99,28 @@ impl Drop for Evenly {
     }
 }
 
-/// A port that nobody uses at the moment and that no other test of this process is given.
+/// A TCP port that nobody uses, and that nobody else gets while this test program runs.
 ///
-/// From below the range out of which the kernel serves outgoing connections and `bind(0)`: between this call and the
-/// moment the port is used nobody is given it by chance.
+/// It is below those that the kernel gives to outgoing connections (32768 and up), so no client takes it between two
+/// binds. The UDP socket of the same number is kept as a reservation that other test programs see.
 pub fn free_port() -> u16 {
-    const FIRST: u32 = 10_000;
-    const COUNT: u32 = 22_000;
-    static NEXT: AtomicU32 = AtomicU32::new(0);
-    // Where this process starts to look: two at once seldom meet, and a meeting is noticed by `bind`.
-    let start = std::process::id().wrapping_mul(7919);
+    static KEPT: Mutex<Vec<UdpSocket>> = Mutex::new(Vec::new());
+    static TURN: AtomicU32 = AtomicU32::new(0);
     loop {
-        let turn = NEXT.fetch_add(1, Ordering::Relaxed);
-        assert!(turn < COUNT, "no free port from {FIRST} to {}", FIRST + COUNT);
-        let port = (FIRST + start.wrapping_add(turn) % COUNT) as u16;
-        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+        let turn = TURN.fetch_add(1, Relaxed);
+        assert!(turn < PORTS, "no free port between {FIRST_PORT} and {}", FIRST_PORT + PORTS);
+        // Each program begins elsewhere; the stride has no factor in common with the number of ports.
+        let place = (std::process::id().wrapping_mul(2_654_435_761) >> 8).wrapping_add(turn * 7);
+        let port = u16::try_from(FIRST_PORT + place % PORTS).unwrap();
+        let Ok(reservation) = UdpSocket::bind(("127.0.0.1", port)) else { continue };
+        // Every address: somebody may listen on all of them.
+        if TcpListener::bind(("0.0.0.0", port)).is_ok() {
+            KEPT.lock().unwrap().push(reservation);
             return port;
         }
     }
 }
+
+const FIRST_PORT: u32 = 12_000;
+/// A prime.
+const PORTS: u32 = 9_973;

@@ -17,13 +17,13 @@ mod upstream;
 
 pub use client::{Client, Reply};
 pub use evenly::{Evenly, free_port};
-pub use load::{Load, Report, is_long, scaled};
+pub use load::{Load, Report, is_long, row, scaled};
 pub use process::{UpstreamProcess, serve_if_asked};
 pub use upstream::Upstream;
 
 use std::time::{Duration, Instant};
 
-/// Waits until `condition` holds; panics with `what` after thirty seconds.
+/// Waits until `condition` holds; panics with `what` after half a minute: the machine may be busy with other things.
 pub fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
     let deadline = Instant::now() + Duration::from_secs(30);
     while !condition() {

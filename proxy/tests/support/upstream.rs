@@ -3,6 +3,7 @@
 //! | path | answer |
 //! |---|---|
 //! | `/delay/MS` | its name, after a while |
+//! | `/gate` | its name, once [`Upstream::open_gate`] was called |
 //! | `/bytes/N` | N bytes, streamed |
 //! | `/status/N` | that status |
 //! | `/echo` | the request's body, streamed back |
@@ -22,10 +23,12 @@ use std::{
     time::Duration,
 };
 
+use super::{eventually, free_port};
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, combinators::UnsyncBoxBody};
 use hyper::{Request, Response, body::Frame, body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
+use tokio::sync::watch;
 
 type Body = UnsyncBoxBody<Bytes, hyper::Error>;
 
@@ -34,12 +37,13 @@ pub struct Upstream {
     pub address: SocketAddr,
     pub name: &'static str,
     hits: Arc<AtomicU64>,
+    gate: watch::Sender<bool>,
     runtime: Option<tokio::runtime::Runtime>,
 }
 
 impl Upstream {
     pub fn start(name: &'static str) -> Upstream {
-        Upstream::start_at(name, SocketAddr::from(([127, 0, 0, 1], 0)))
+        Upstream::start_at(name, SocketAddr::from(([127, 0, 0, 1], free_port())))
     }
 
     /// Starts at a given place, as after a restart.
@@ -47,34 +51,46 @@ impl Upstream {
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let hits = Arc::new(AtomicU64::new(0));
-        let listener = runtime.block_on(async {
+        let inside = runtime.enter();
+        let mut opened = None;
+        // The one before it may not have let go yet.
+        eventually("the upstream's place is free", || {
             let socket = tokio::net::TcpSocket::new_v4().unwrap();
             socket.set_reuseaddr(true).unwrap();
-            socket.bind(address).unwrap();
-            socket.listen(1024).unwrap()
+            opened = socket.bind(address).and_then(|()| socket.listen(1024)).ok();
+            opened.is_some()
         });
-        let address = listener.local_addr().unwrap();
+        let listener = opened.unwrap();
         let counted = Arc::clone(&hits);
+        let gate = watch::Sender::new(false);
+        let to_pass = gate.clone();
         runtime.spawn(async move {
             loop {
                 let Ok((stream, _)) = listener.accept().await else { continue };
                 stream.set_nodelay(true).unwrap();
-                let counted = Arc::clone(&counted);
+                let (counted, to_pass) = (Arc::clone(&counted), to_pass.clone());
                 tokio::spawn(async move {
                     let service = service_fn(move |request| {
                         counted.fetch_add(1, Relaxed);
-                        async move { Ok::<_, Infallible>(answer(name, request).await) }
+                        let gate = to_pass.subscribe();
+                        async move { Ok::<_, Infallible>(answer(name, request, gate).await) }
                     });
                     let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
                 });
             }
         });
-        Upstream { address, name, hits, runtime: Some(runtime) }
+        drop(inside);
+        Upstream { address, name, hits, gate, runtime: Some(runtime) }
     }
 
     /// Requests seen since it started.
     pub fn hits(&self) -> u64 {
         self.hits.load(Relaxed)
+    }
+
+    /// Lets the answers to `/gate` go.
+    pub fn open_gate(&self) {
+        self.gate.send_replace(true);
     }
 }
 
@@ -86,7 +102,11 @@ impl Drop for Upstream {
     }
 }
 
-async fn answer(name: &'static str, request: Request<Incoming>) -> Response<Body> {
+async fn answer(
+    name: &'static str,
+    request: Request<Incoming>,
+    mut gate: watch::Receiver<bool>,
+) -> Response<Body> {
     let path = request.uri().path().to_owned();
     let mut parts = path.trim_start_matches('/').splitn(2, '/');
     let (verb, argument) = (parts.next().unwrap_or(""), parts.next().unwrap_or(""));
@@ -95,6 +115,11 @@ async fn answer(name: &'static str, request: Request<Incoming>) -> Response<Body
     match verb {
         "delay" => {
             tokio::time::sleep(Duration::from_millis(number)).await;
+            builder.body(full(name))
+        }
+        "gate" => {
+            // An error means that the upstream ends, and its connections with it.
+            let _ = gate.wait_for(|is_open| *is_open).await;
             builder.body(full(name))
         }
         "bytes" => builder.header("content-length", number).body(Zeros { left: number }.boxed_unsync()),

@@ -6,6 +6,10 @@
 //   node scripts/cache-suite.mjs redis chained    only these rows
 //   node scripts/cache-suite.mjs --id=ID          one test, with its messages
 //
+// SUITE=/path/to/cache-tests runs a checkout of github.com/http-tests/cache-tests instead, where newer tests are: it
+// adds CDN-Cache-Control, interim responses and stale-while-revalidate, and asks for other things of Age and of 304.
+// Run `npm install` there first.
+//
 // Needs node 20, npm and, for the Redis rows, redis-server. Everything it starts listens on loopback and ends with it.
 
 import { execFileSync, spawn } from 'node:child_process'
@@ -20,7 +24,9 @@ const EDITION = '0.4.5'
 const root = path.resolve(path.dirname(fileURLToPath(import.meta.url)), '..')
 const work = path.join(root, 'target', 'cache-suite')
 const binary = process.env.EVENLY ?? path.join(root, 'target', 'release', 'evenly')
-const suite = path.join(work, 'node_modules', 'http-cache-tests')
+const suite = process.env.SUITE ?? path.join(work, 'node_modules', 'http-cache-tests')
+// Newer editions keep what runs the tests in a folder of its own.
+const engine = fs.existsSync(path.join(suite, 'test-engine')) ? path.join(suite, 'test-engine') : suite
 
 // Each row: what differs from one proxy with the profile "rfc" and a memory of 10,000 entries.
 const ROWS = {
@@ -67,8 +73,9 @@ function start (command, args, options = {}) {
 }
 
 function install () {
-  if (fs.existsSync(path.join(suite, 'cli.mjs'))) return
   fs.mkdirSync(work, { recursive: true })
+  if (fs.existsSync(path.join(engine, 'cli.mjs'))) return
+  if (process.env.SUITE) throw new Error(`SUITE=${suite}: there is no cli.mjs of the cache tests`)
   fs.writeFileSync(path.join(work, 'package.json'), '{"private":true}')
   execFileSync('npm', ['install', '--silent', '--omit=dev', `http-cache-tests@${EDITION}`], { cwd: work, stdio: 'inherit' })
 }
@@ -77,7 +84,7 @@ function install () {
 async function origin () {
   const port = await freePort()
   const env = { ...process.env, npm_config_protocol: 'http', npm_config_port: String(port), npm_config_pidfile: path.join(work, 'server.pid') }
-  start('node', ['--no-warnings', 'server/server.mjs'], { cwd: suite, env })
+  start('node', ['--no-warnings', path.join(engine, 'server', 'server.mjs')], { cwd: suite, env })
   await listening(port, 'the test server')
   return port
 }
@@ -137,21 +144,29 @@ async function throughHttp2 (port) {
   return { port: own_port, close: () => { shim.closeAllConnections(); shim.close(); session.destroy() } }
 }
 
-// Other traffic: hits and misses at a steady rate.
-function traffic (port, perSecond) {
-  const agent = new http.Agent({ keepAlive: true, maxSockets: 32 })
-  let sent = 0; let answered = 0
+// Other traffic at a steady rate: 50 targets that are fresh for a second, so that of 1,000 requests about 50 are misses.
+async function traffic (port, perSecond) {
+  const agent = new http.Agent({ keepAlive: true, maxSockets: 64 })
+  const id = '00000000-0000-4000-8000-000000000000'
+  const answer = [{ id: 'other-traffic', response_headers: [['Cache-Control', 'max-age=1']] }]
+  await fetch(`http://127.0.0.1:${port}/config/${id}`, { method: 'PUT', headers: { 'content-type': 'application/json' }, body: JSON.stringify(answer) })
+  const began = performance.now()
+  let sent = 0; let answered = 0; let failed = 0
   const timer = setInterval(() => {
-    for (let nth = 0; nth < perSecond / 50; nth++) {
-      sent++
-      const request = http.get({ port, host: '127.0.0.1', path: `/index.html?${sent % 200}`, agent }, response => {
-        answered++
+    for (const due = (performance.now() - began) * perSecond / 1000; sent < due; sent++) {
+      const request = http.get({ port, host: '127.0.0.1', path: `/test/${id}?${sent % 50}`, headers: { 'req-num': '1' }, agent }, response => {
+        response.statusCode === 200 ? answered++ : failed++
         response.resume()
       })
-      request.on('error', () => {})
+      request.on('error', () => failed++)
     }
-  }, 20)
-  return () => { clearInterval(timer); agent.destroy(); return `${answered} of ${sent} other requests answered` }
+  }, 10)
+  return () => {
+    clearInterval(timer)
+    const rate = Math.round(answered * 1000 / (performance.now() - began))
+    agent.destroy()
+    return `${rate} other requests a second answered, ${failed} failed`
+  }
 }
 
 function reloading ({ file, child }) {
@@ -168,7 +183,7 @@ function reloading ({ file, child }) {
 function runTests (port, id) {
   return new Promise((resolve, reject) => {
     const env = { ...process.env, npm_config_base: `http://127.0.0.1:${port}`, npm_config_id: id ?? '', npm_package_config_id: '' }
-    const child = spawn('node', ['--no-warnings', 'cli.mjs'], { cwd: suite, env, stdio: ['ignore', 'pipe', 'inherit'] })
+    const child = spawn('node', ['--no-warnings', path.join(engine, 'cli.mjs')], { cwd: suite, env, stdio: ['ignore', 'pipe', 'inherit'] })
     children.push(child)
     let text = ''
     child.stdout.on('data', piece => { text += piece })
@@ -180,7 +195,8 @@ function runTests (port, id) {
 }
 
 async function score (results) {
-  const display = await import(path.join(suite, 'lib', 'display.mjs'))
+  const judge = ['results.mjs', 'display.mjs'].map(name => path.join(engine, 'lib', name)).find(file => fs.existsSync(file))
+  const display = await import(judge)
   const tests = (await import(path.join(suite, 'tests', 'index.mjs'))).default
   const counts = { required: [0, 0], optimal: [0, 0], check: [0, 0] }
   const failing = []
@@ -206,7 +222,7 @@ async function runRow (name, id) {
   let front = await proxy(row, upstreams, redisPort)
   if (row.chain) front = await proxy(row, [`127.0.0.1:${front.port}`], redisPort)
   const shim = row.http2 ? await throughHttp2(front.port) : undefined
-  const done = [row.load ? traffic(front.port, row.load) : undefined, row.reload ? reloading(front) : undefined]
+  const done = [row.load ? await traffic(front.port, row.load) : undefined, row.reload ? reloading(front) : undefined]
   const results = await runTests(shim?.port ?? front.port, id)
   const notes = done.filter(Boolean).map(end => end()).join('; ')
   shim?.close()
@@ -223,7 +239,18 @@ const unknown = rows.filter(name => !(name in ROWS))
 if (unknown.length) throw new Error(`unknown row "${unknown[0]}" (known: ${Object.keys(ROWS).join(', ')})`)
 if (!fs.existsSync(binary)) throw new Error(`${binary} is not there: cargo build --release -p evenly`)
 install()
+// What was measured: the binary, and the commit that it was most likely built from.
+function subject () {
+  const version = execFileSync(binary, ['--version'], { encoding: 'utf8' }).trim()
+  const minutes = Math.round((Date.now() - fs.statSync(binary).mtimeMs) / 60000)
+  let commit = 'no commit known'
+  try { commit = execFileSync('git', ['log', '-1', '--format=commit %h of %cs'], { cwd: root, encoding: 'utf8' }).trim() } catch {}
+  const edition = process.env.SUITE ? suite : `http-cache-tests ${EDITION}`
+  return `${version}, built ${minutes} min ago, ${commit}; ${edition}; node ${process.version}`
+}
+
 const cell = ([passed, of]) => `${passed} / ${of}`
+if (!id) console.log(`${subject()}\n`)
 if (!id) console.log('| configuration | required | optimal | check: yes | |\n|---|---|---|---|---|')
 let first
 for (const name of rows) {

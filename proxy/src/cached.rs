@@ -20,6 +20,7 @@ use crate::{
     http_cache::{Ask, Failed, HttpCache, Key, Moment, Payload, Profile, Purge, Settings, Storage, Target},
     interim::Interims,
     observe::{self, CacheFacts, Note, Trail},
+    peek::peek,
     serve::Client,
     state::{StartError, State},
     upstream::{self, RequestHead, SendError},
@@ -176,6 +177,7 @@ pub(crate) async fn answer(
         Target { scheme: client.scheme.as_str(), authority: host, path_and_query: target.as_str() };
     let ask = Ask { method: &parts.method, target: target_of, headers: &parts.headers };
     let interims = parts.extensions.get::<Interims>();
+    let body = if cache.wants(&ask, false) { peek(body).await } else { body };
     if !cache.wants(&ask, !body.is_empty()) {
         let sent = cache.now();
         let head =

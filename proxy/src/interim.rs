@@ -18,8 +18,10 @@
 //!   [`QUEUED_BYTES_MAX`] are queued for a request; what does not fit is left out, as is allowed for all but 101.
 //! - An interim response that is begun is finished before hyper writes anything else (its own 100, for example).
 //!
-//! 100 is hyper's own affair and 101 an answer; both stay out of here. HTTP/1.0 clients know no interim responses, and
-//! hyper's HTTP/2 server has no place to put them in: there they are left out.
+//! 100 is hyper's own affair and 101 an answer; both stay out of here. HTTP/1.0 clients know no interim responses.
+//! HTTP/2 clients do, but get none: the crate h2 can send them (`SendResponse::send_informational`), hyper 1.12
+//! keeps that handle to itself, and frames cannot be put between its own from beneath, because both share one
+//! compression state. They are left out there, which RFC 9110 §15.2 allows for all but 101.
 
 use std::{
     future::poll_fn,

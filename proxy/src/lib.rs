@@ -33,6 +33,7 @@ pub mod headers;
 pub mod http_cache;
 mod interim;
 pub mod observe;
+mod peek;
 mod reload;
 pub mod rewrite;
 mod run;

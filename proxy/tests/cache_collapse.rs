@@ -92,13 +92,67 @@ async fn what_may_not_be_shared_is_fetched_by_each_and_later_ones_do_not_wait() 
     assert!(next.join_all().await.iter().all(Result::is_ok));
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_thousand_waiters_of_what_may_not_be_shared_go_a_few_at_a_time() {
+    let bench = bench(Origin::gated(&[act(200, &[("cache-control", "private")], &["mine"])]));
+    let crowd = crowd(&bench, 1000, 1).await;
+    bench.origin.let_go(1);
+    for answered in [0, 1, 10, 100] {
+        bench.origin.let_go(answered);
+        settle(3000).await; // no time passes
+        let so_far = 1 + [0, 1, 11, 111].iter().find(|&&sum| sum >= answered).expect("one of these");
+        assert_eq!(bench.origin.count(), so_far + 32, "{answered} more answered");
+    }
+    let before = bench.origin.count();
+    tokio::time::sleep(std::time::Duration::from_secs(4)).await;
+    assert_eq!((before, bench.origin.count()), (144, 1000), "an origin that hangs holds nobody up for ever");
+    bench.origin.let_go(1000);
+    assert!(crowd.join_all().await.iter().all(|answer| answer.as_ref().is_ok_and(|it| it.text() == "mine")));
+    assert_eq!(bench.origin.count(), 1000);
+}
+
 #[tokio::test]
-async fn a_failing_origin_gets_no_stampede() {
+async fn what_one_client_asks_for_does_not_stop_others_from_sharing() {
+    let bench = bench(Origin::gated(&[act(200, &[FRESH], &["body"])]));
+    let selfish = tokio::spawn({
+        let bench = bench.clone();
+        async move { bench.get("/", &[("cache-control", "no-store")]).await }
+    });
+    bench.until("the selfish one is at the origin", |bench| bench.origin.count() == 1).await;
+    bench.origin.let_go(1);
+    assert_eq!(selfish.await.expect("no panic").text(), "body");
+    let crowd = crowd(&bench, 100, 2).await;
+    bench.origin.let_go(1);
+    assert!(crowd.join_all().await.iter().all(Result::is_ok));
+    assert_eq!(bench.origin.count(), 2);
+}
+
+#[tokio::test]
+async fn a_failing_origin_is_asked_once_more_and_gets_no_stampede() {
     let bench = bench(Origin::gated(&[Act::Fail]));
     let crowd = crowd(&bench, 100, 1).await;
     bench.origin.let_go(1);
+    bench.until("one of those who waited leads", |bench| bench.origin.count() == 2).await;
+    settle(300).await;
+    bench.origin.let_go(1);
     assert!(crowd.join_all().await.iter().all(Result::is_err));
-    assert_eq!(bench.origin.count(), 1);
+    assert_eq!(bench.origin.count(), 2);
+}
+
+#[tokio::test]
+async fn one_broken_exchange_fails_one_request() {
+    let bench = bench(Origin::gated(&[Act::Fail, act(200, &[FRESH], &["body"])]));
+    let crowd = crowd(&bench, 100, 1).await;
+    bench.origin.let_go(2);
+    let answers = crowd.join_all().await;
+    assert_eq!((answers.iter().filter(|answer| answer.is_err()).count(), bench.origin.count()), (1, 2));
+}
+
+/// Gives every task its chance to run, without any time.
+async fn settle(rounds: usize) {
+    for _ in 0..rounds {
+        tokio::task::yield_now().await;
+    }
 }
 
 #[tokio::test]

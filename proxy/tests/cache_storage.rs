@@ -7,7 +7,7 @@ mod redis_server;
 
 use cache::store::{Address, Memory, Redis, RedisConfig, Store, Tiered};
 use cache_support::{Bench, Origin, act};
-use evenly::http_cache::{Purge, Settings, Storage};
+use evenly::http_cache::{Key, Purge, Settings, Storage};
 use redis_server::RedisServer;
 use std::sync::Arc;
 use std::time::Duration;
@@ -116,6 +116,37 @@ async fn purges_reach_redis() {
         assert_eq!((bench.get("/a/2", &only).await.status, bench.get("/b", &only).await.status), (504, 200));
         assert_eq!(bench.cache.purge(Purge::Prefix("http://a.test/b".into())).await.expect("reachable"), 1);
         assert_eq!(bench.get("/b", &only).await.status, 504);
+    }
+}
+
+#[tokio::test]
+async fn what_one_process_purges_another_that_is_fetching_it_does_not_put_back() {
+    let server = RedisServer::start();
+    for store in [redis(&server), tiered(&server)] {
+        let key = Key::new("http", "a.test", "/", &Settings::default());
+        for purge in
+            [Purge::Key(key), Purge::Prefix("http://a".into()), Purge::Tag("none".into()), Purge::All]
+        {
+            let body = act(200, &[FRESH], &["old", "new"]);
+            let origin = Origin::gated(&[body]);
+            let (here, there) = (over(&store, &origin), over(&redis(&server), &origin));
+            let fetching = tokio::spawn({
+                let here = here.clone();
+                async move { here.get("/", &[]).await }
+            });
+            here.until("it is being fetched", |bench| bench.origin.count() == 1).await;
+            there.cache.purge(purge.clone()).await.expect("reachable");
+            origin.let_go(2);
+            assert_eq!(fetching.await.expect("no panic").text(), "oldnew");
+            here.wait(1);
+            there.wait(1);
+            let next = there.get("/", &[]).await;
+            assert!(next.cache_status().contains("fwd=uri-miss"), "{purge:?}: {}", next.cache_status());
+            stored(&there, 1).await;
+            assert_eq!(here.cache.counts().read().stored, 0, "{purge:?}");
+            there.cache.purge(Purge::All).await.expect("reachable");
+            store.clear().await.expect("reachable");
+        }
     }
 }
 

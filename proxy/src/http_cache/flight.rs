@@ -3,19 +3,23 @@
 //! ```text
 //!     first request    ── leads ───────────► origin ──► head ──► body ─► ...
 //!     same, meanwhile  ── waits ─┬─ head: storable and fits me ─► reads along
-//!                                ├─ not storable               ─► goes itself, and so do later ones for a while
+//!                                ├─ not to be shared           ─► goes itself at its turn; later ones at once, for a while
 //!                                ├─ validated, stored          ─► looks into the store again
-//!                                ├─ the origin failed          ─► fails too: a failing origin gets no stampede
+//!                                ├─ the origin failed          ─► looks again, once; one of the waiters leads
 //!                                └─ the leader's client left   ─► looks again; one of the waiters leads
 //! ```
 //!
 //! Nobody knows yet which fields select the response, so a request waits for any flight of its key unless Vary is
 //! known, from what is stored or from a flight that has its head, and its fields differ. A flight ends with
 //! the leader: when its guard is dropped, however that happens, nobody waits any more.
+//!
+//! A failure is handed over once: the leader may have met a broken connection, but when the one who leads next fails
+//! as well, all who waited fail. So a failing origin is asked by one at a time, and nobody waits for more than two.
 
 use super::entry::Entry;
 use super::fill::Fill;
 use super::key::Key;
+use super::turns::{Turn, Turns};
 use super::vary::Selecting;
 use http::HeaderMap;
 use parking_lot::Mutex;
@@ -38,14 +42,18 @@ struct Flight<B> {
     /// Selecting fields of what is stored under the key.
     known: Arc<[Selecting]>,
     landing: watch::Receiver<Option<Landing<B>>>,
+    turns: Arc<Turns>,
 }
 
 /// What became of a flight.
 pub(super) enum Landing<B> {
     /// A head that may be shared, and its body.
     Shared(Arc<Entry>, Arc<Fill<B>>),
-    /// Not to be shared.
-    Unshared,
+    /// Not to be shared: because of the request that led, or by what the response says, which is remembered.
+    Unshared {
+        /// Later requests for the key should not wait for one another.
+        is_remembered: bool,
+    },
     /// The store has the answer now.
     Stored,
     /// The origin failed.
@@ -71,7 +79,10 @@ pub(super) struct Lead<B> {
 }
 
 /// A follower's view.
-pub(super) struct Follow<B>(watch::Receiver<Option<Landing<B>>>);
+pub(super) struct Follow<B> {
+    landing: watch::Receiver<Option<Landing<B>>>,
+    turns: Arc<Turns>,
+}
 
 impl<B> Flights<B> {
     /// None under way.
@@ -93,7 +104,8 @@ impl<B> Flights<B> {
         let mut table = self.table.lock();
         let flights = table.entry(key.clone()).or_default();
         if let Some(flight) = flights.iter().find(|flight| flight.may_suit(request)) {
-            return Seat::Follow(Follow(flight.landing.clone()));
+            let (landing, turns) = (flight.landing.clone(), Arc::clone(&flight.turns));
+            return Seat::Follow(Follow { landing, turns });
         }
         let (landing, watching) = watch::channel(None);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
@@ -102,6 +114,7 @@ impl<B> Flights<B> {
             request: Arc::new(request.clone()),
             known: known.iter().map(|selecting| (*selecting).clone()).collect(),
             landing: watching,
+            turns: Arc::new(Turns::new()),
         });
         Seat::Lead(Lead { flights: Arc::clone(self), key: key.clone(), number, landing })
     }
@@ -116,7 +129,8 @@ impl<B> Flights<B> {
         let (landing, watching) = watch::channel(None);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let request = Arc::new(request.clone());
-        flights.push(Flight { number, request, known: Arc::new([]), landing: watching });
+        let turns = Arc::new(Turns::new());
+        flights.push(Flight { number, request, known: Arc::new([]), landing: watching, turns });
         Some(Lead { flights: Arc::clone(self), key: key.clone(), number, landing })
     }
 
@@ -147,7 +161,9 @@ impl<B> Lead<B> {
     /// Tells everyone; the flight is over.
     pub(super) fn land(self, landing: Landing<B>, now_secs: u64) {
         match landing {
-            Landing::Unshared => self.flights.unshared.insert(&self.key, now_secs),
+            Landing::Unshared { is_remembered: true } => self.flights.unshared.insert(&self.key, now_secs),
+            // What one client asks for must not switch collapsing off for all others.
+            Landing::Unshared { is_remembered: false } => {}
             _ => self.flights.unshared.remove(&self.key),
         }
         self.landing.send_replace(Some(landing));
@@ -168,8 +184,13 @@ impl<B> Drop for Lead<B> {
 
 impl<B> Follow<B> {
     /// Waits for the leader; none when it left without a word.
-    pub(super) async fn landing(mut self) -> Option<Landing<B>> {
-        self.0.wait_for(Option::is_some).await.ok().and_then(|landing| landing.clone())
+    pub(super) async fn landing(&mut self) -> Option<Landing<B>> {
+        self.landing.wait_for(Option::is_some).await.ok().and_then(|landing| landing.clone())
+    }
+
+    /// Waits for a turn to ask the origin oneself.
+    pub(super) async fn turn(self) -> Turn {
+        self.turns.take().await
     }
 }
 
@@ -177,7 +198,7 @@ impl<B> Clone for Landing<B> {
     fn clone(&self) -> Self {
         match self {
             Self::Shared(entry, fill) => Self::Shared(Arc::clone(entry), Arc::clone(fill)),
-            Self::Unshared => Self::Unshared,
+            Self::Unshared { is_remembered } => Self::Unshared { is_remembered: *is_remembered },
             Self::Stored => Self::Stored,
             Self::Failed => Self::Failed,
         }

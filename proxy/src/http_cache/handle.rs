@@ -4,7 +4,7 @@
 //!     look ─┬─ may be used ──────────────────────────────────────────► answer     (and refresh behind it)
 //!           └─ board ─┬─ lead, alone ─► trip: ask the origin, settle ─► answer
 //!                     └─ follow ─► wait ─┬─ shared ─► read along ─────► answer
-//!                                        └─ else   ─► look again, or go alone
+//!                                        └─ else   ─► look again, or go alone at one's turn
 //! ```
 //!
 //! Cost of a hit: one key, one lookup, one pass over the request's directives; the head is cloned, the body shared.
@@ -122,6 +122,8 @@ where
         let control = RequestControl::parse(ask.headers);
         let mut may_board = *ask.method == Method::GET && range(ask.headers).is_none();
         let mut seen: Vec<Selecting> = Vec::new();
+        let mut has_failed = false;
+        let mut _turn = None; // held until the origin has answered
         for _ in 0..ROUNDS_MAX {
             let now = self.now();
             let variants = self.shelf.find(&key).await;
@@ -148,11 +150,12 @@ where
                 return self.travel(trip(), None, fetch).await;
             }
             let known = variants.iter().map(|variant| &variant.entry.selecting).chain(&seen);
-            let follow = match self.flights.board(&key, ask.headers, &known.collect::<Vec<_>>(), now.secs()) {
-                Seat::Alone => return self.travel(trip(), None, fetch).await,
-                Seat::Lead(lead) => return self.travel(trip(), Some(lead), fetch).await,
-                Seat::Follow(follow) => follow,
-            };
+            let mut follow =
+                match self.flights.board(&key, ask.headers, &known.collect::<Vec<_>>(), now.secs()) {
+                    Seat::Alone => return self.travel(trip(), None, fetch).await,
+                    Seat::Lead(lead) => return self.travel(trip(), Some(lead), fetch).await,
+                    Seat::Follow(follow) => follow,
+                };
             match follow.landing().await {
                 Some(Landing::Shared(entry, fill)) if entry.selecting.fits(ask.headers) => {
                     match self.read_along(&entry, &fill, &ask, &control) {
@@ -162,11 +165,18 @@ where
                 }
                 Some(Landing::Shared(entry, _)) => seen.push(entry.selecting.clone()),
                 Some(Landing::Failed) => {
-                    return self
-                        .failed(found.as_deref(), ask.method, ask.headers, &control, None)
-                        .ok_or(Failed::Shared);
+                    let stale = self.failed(found.as_deref(), ask.method, ask.headers, &control, None);
+                    match stale {
+                        Some(response) => return Ok(response),
+                        None if has_failed => return Err(Failed::Shared),
+                        None => has_failed = true,
+                    }
                 }
-                Some(Landing::Unshared | Landing::Stored) => may_board = false,
+                Some(Landing::Unshared { .. }) => {
+                    may_board = false;
+                    _turn = Some(follow.turn().await);
+                }
+                Some(Landing::Stored) => may_board = false,
                 None => {} // the leader left: look again, perhaps lead
             }
         }
@@ -187,7 +197,7 @@ where
         let keys =
             invalidated(ask.method, response.status(), response.headers(), &ask.target, &self.settings);
         for key in &keys {
-            self.shelf.invalidate(key).await;
+            self.shelf.invalidate(key, self.now()).await;
         }
         let is_ours = matches!(*ask.method, Method::GET | Method::HEAD);
         let forward = if is_ours { Forward::Bypass } else { Forward::Method };

@@ -26,11 +26,11 @@
 //! | file | question |
 //! |---|---|
 //! | `handle`, `trip` | [`HttpCache`]: what happens to a request, and what is asked of the origin |
-//! | `flight` | who fetches, who waits? |
+//! | `flight`, `turns` | who fetches, who waits, and for how long? |
 //! | `fill`, `payload` | how does one body reach several readers and the store? |
 //! | `answer`, `stored` | what does a client get of a stored response? |
 //! | `shelf`, `codec` | where do responses stay, and as what? |
-//! | `fence`, `purge` | what must not be stored any more? |
+//! | `fence`, `far_fence`, `purge` | what must not be stored any more? |
 //!
 //! Not in here: targeted fields other than CDN-Cache-Control, and asking with the entity tags of several variants at once
 //! (RFC 9111 §4.3.1): a variant that is not stored is fetched without conditions.
@@ -42,6 +42,7 @@ mod control;
 mod counts;
 mod entry;
 mod exchange;
+mod far_fence;
 mod fence;
 mod fill;
 mod flight;
@@ -60,6 +61,7 @@ mod storable;
 mod stored;
 mod targeted;
 mod trip;
+mod turns;
 mod validate;
 mod vary;
 

@@ -9,10 +9,11 @@
 //! trouble with the store is a miss.
 //!
 //! A fill that was under way when its key was invalidated, or when a purge that means it came, is not stored: see
-//! [`Fences`] and [`Purges`].
+//! [`Fences`] and [`Purges`], and [`far_fence`] for purges by other processes.
 
 use super::codec::{decode, encode};
 use super::entry::Extent;
+use super::far_fence;
 use super::fence::{Fence, Fences};
 use super::key::Key;
 use super::moment::Moment;
@@ -174,7 +175,7 @@ impl Shelf {
     }
 
     /// Forgets a key, and whatever is being fetched for it.
-    pub(super) async fn invalidate(&self, key: &Key) -> bool {
+    pub(super) async fn invalidate(&self, key: &Key, now: Moment) -> bool {
         match &self.storage.0 {
             Kind::Memory(cache) => {
                 let mut slot = self.fences.lock(key);
@@ -184,6 +185,7 @@ impl Shelf {
             Kind::Shared(store) => {
                 self.fences.lock(key).raise();
                 self.arriving.lock().remove(key);
+                far_fence::raise(store.as_ref(), Some(key), now).await;
                 store.delete(key.as_str().as_bytes()).await.unwrap_or(false)
             }
         }
@@ -196,7 +198,7 @@ impl Shelf {
     /// The store's: some of it may still be there.
     pub(super) async fn purge(&self, purge: Purge, now: Moment) -> Result<u64, cache::store::StoreError> {
         if let Purge::Key(key) = &purge {
-            return Ok(u64::from(self.invalidate(key).await));
+            return Ok(u64::from(self.invalidate(key, now).await));
         }
         self.purges.add(purge.clone(), now);
         match &self.storage.0 {
@@ -214,11 +216,13 @@ impl Shelf {
                     of_key.retain(|stored| !purge.means(key, &stored.entry));
                     !of_key.is_empty()
                 });
+                far_fence::raise(store.as_ref(), None, now).await;
                 match &purge {
                     Purge::Key(_) => Ok(0), // above
                     Purge::Prefix(prefix) => store.delete_by_prefix(prefix.as_bytes()).await,
                     Purge::Tag(tag) => store.delete_by_tag(tag).await,
-                    Purge::All => store.clear().await,
+                    // All but the fences.
+                    Purge::All => store.delete_by_prefix(b"http").await,
                 }
             }
         }
@@ -260,15 +264,20 @@ impl Shelf {
         now: Moment,
     ) -> Result<(), Refusal> {
         let stored = Arc::new(stored);
-        let is_stale = || self.fences.lock(key).is_raised(fence) || self.purges.mean(key, &stored.entry);
-        if is_stale() {
+        let is_gone = || self.fences.lock(key).is_raised(fence) || self.purges.mean(key, &stored.entry);
+        let is_gone_by = |raised: Option<Moment>| raised.is_some_and(|raised| stored.entry.sent <= raised);
+        if is_gone() {
             return Err(Refusal::Invalidated);
         }
         let _arriving = self.arrive(key, &stored);
-        let old = self.read(store, key).await;
+        let (raised, old) = far_fence::raised_and_value(store, key).await;
+        if is_gone_by(raised) {
+            return Err(Refusal::Invalidated);
+        }
+        let old: Variants = old.and_then(|bytes| decode(key, bytes)).unwrap_or_default().into();
         let variants = self.with(&old, Stored::clone(&stored));
         self.write_all(store, key, &variants, now).await;
-        if is_stale() {
+        if is_gone() || is_gone_by(far_fence::raised(store, key).await) {
             // An unreachable store forgets by itself: entries have a time to live.
             let _ = store.delete(key.as_str().as_bytes()).await;
             return Err(Refusal::Invalidated);

@@ -246,14 +246,20 @@ where
                 let fresh = Stored { entry, body: stored.body.clone() };
                 let is_kept =
                     self.shelf.put(&trip.key, fresh.clone(), head.fence, head.received).await.is_ok();
-                self.land(lead, Landing::Stored);
+                // What must be validated at each use is of no use to those who wait.
+                let landing = if is_for_all(&fresh.entry, head.received) {
+                    Landing::Stored
+                } else {
+                    Landing::Unshared { is_remembered: true }
+                };
+                self.land(lead, landing);
                 (fresh, is_kept)
             }
             Err(refusal) => {
                 if !is_about_request(refusal) {
                     self.shelf.remove(&trip.key, stored, head.received).await;
                 }
-                self.land(lead, Landing::Unshared);
+                self.land(lead, unshared(refusal));
                 let mut entry = stored.entry.clone();
                 entry.headers = entry.merged_headers(&head.headers, &self.settings);
                 entry.freshness.received = head.received;
@@ -296,7 +302,7 @@ where
         match Entry::new(&trip.exchange(&head), &self.settings) {
             Ok(entry) => self.store(trip, head, entry, at_hand, body, lead),
             Err(refusal) => {
-                self.land(lead, Landing::Unshared);
+                self.land(lead, unshared(refusal));
                 let announced = Some(stored.body.length().saturating_add(rest));
                 let forget = Box::new(|_: Ending| ());
                 let (_, reader) = Fill::start(body, at_hand, announced, self.limits.clone(), forget);
@@ -328,7 +334,7 @@ where
         match entry {
             Ok(entry) => self.store(trip, head, entry, Vec::new(), body, lead),
             Err(refusal) => {
-                self.land(lead, Landing::Unshared);
+                self.land(lead, unshared(refusal));
                 if let Some(stored) = &trip.stored
                     && !is_about_request(refusal)
                     && !matches!(head.status.as_u16(), 304 | 412 | 416 | 500..)
@@ -350,12 +356,9 @@ where
         body: B,
         lead: Option<Lead<B>>,
     ) -> Response<Payload<B>> {
-        let is_for_all = entry.extent == Extent::Whole
-            && entry.freshness.is_fresh(head.received)
-            && !entry.control.no_cache.is_all();
         let lead = match lead {
-            Some(lead) if !is_for_all => {
-                self.land(Some(lead), Landing::Unshared);
+            Some(lead) if !is_for_all(&entry, head.received) => {
+                self.land(Some(lead), Landing::Unshared { is_remembered: true });
                 None
             }
             lead => lead.map(Arc::new),
@@ -471,6 +474,16 @@ where
             lead.land(landing, self.now().secs());
         }
     }
+}
+
+/// Whether a response may answer other requests as it is.
+fn is_for_all(entry: &Entry, now: Moment) -> bool {
+    entry.extent == Extent::Whole && entry.freshness.is_fresh(now) && !entry.control.no_cache.is_all()
+}
+
+/// What those who wait are told of a response that is not stored.
+fn unshared<B>(refusal: Refusal) -> Landing<B> {
+    Landing::Unshared { is_remembered: !is_about_request(refusal) }
 }
 
 /// Whether a 304 is about another representation than the stored one.

@@ -274,7 +274,8 @@ fn start_log(server: &ServerConfig) -> Result<Option<tracing_appender::non_block
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_target(false);
     match &server.log_path {
         None => {
-            builder.with_writer(io::stderr).init();
+            let is_coloured = io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+            builder.with_ansi(is_coloured).with_writer(io::stderr).init();
             Ok(None)
         }
         Some(folder) => {

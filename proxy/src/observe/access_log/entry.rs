@@ -57,6 +57,10 @@ impl Entry {
         for name in wanted {
             if let Some(value) = parts.headers.get(name) {
                 headers.insert(name, value.clone());
+            } else if name == header::HOST
+                && let Some(host) = parts.uri.authority().and_then(|host| host.as_str().parse().ok())
+            {
+                headers.insert(name, host);
             }
         }
         Entry {
@@ -64,7 +68,7 @@ impl Entry {
             client,
             user: None,
             method: parts.method.clone(),
-            target: parts.uri.clone(),
+            target: target(parts),
             version: parts.version,
             headers,
             status: None,
@@ -121,6 +125,16 @@ impl Entry {
     }
 }
 
+/// The target as HTTP/1.1 has it: HTTP/2 says scheme and host beside each path.
+fn target(parts: &Parts) -> Uri {
+    match parts.uri.path_and_query() {
+        Some(path) if parts.version == Version::HTTP_2 && parts.method != Method::CONNECT => {
+            path.clone().into()
+        }
+        _ => parts.uri.clone(),
+    }
+}
+
 fn version(version: Version) -> &'static str {
     match version {
         Version::HTTP_09 => "HTTP/0.9",
@@ -129,5 +143,29 @@ fn version(version: Version) -> &'static str {
         Version::HTTP_2 => "HTTP/2.0",
         Version::HTTP_3 => "HTTP/3.0",
         _ => "HTTP/?",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::Request;
+
+    use super::*;
+
+    fn entry(request: http::request::Builder) -> Entry {
+        let (parts, ()) = request.body(()).unwrap().into_parts();
+        Entry::new(SystemTime::UNIX_EPOCH, [127, 0, 0, 1].into(), &parts, &[header::HOST])
+    }
+
+    #[test]
+    fn http2_is_told_as_http1_is() {
+        let h2 = Request::get("https://a.example/x?y=1").version(Version::HTTP_2);
+        let told = entry(h2);
+        assert_eq!(told.target, "/x?y=1");
+        assert_eq!(told.headers[header::HOST], "a.example");
+        let tunnel = Request::connect("a.example:443").version(Version::HTTP_2);
+        assert_eq!(entry(tunnel).target, "a.example:443");
+        let forward = Request::get("http://b.example/z").header(header::HOST, "b.example");
+        assert_eq!(entry(forward).target, "http://b.example/z");
     }
 }

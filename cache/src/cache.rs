@@ -199,8 +199,7 @@ impl<K: Hash + Eq, V, S: BuildHasher> Cache<K, V, S> {
     pub fn stats(&self) -> Stats {
         let mut sum = Stats::default();
         for Padded(shard) in &self.inner.shards {
-            let shard = shard.lock();
-            sum.add(&Stats { len: shard.len() as u64, ..shard.stats });
+            sum.add(&shard.lock().stats());
         }
         // Not summed: while the shards are read one by one, weight moves between them.
         sum.weight = self.weight();
@@ -245,9 +244,9 @@ impl<K: Hash + Eq, V, S: BuildHasher> Cache<K, V, S> {
             loop {
                 let mut departed = self.inner.departed();
                 let mut shard = shard.lock();
-                let before = shard.stats.expired;
+                let before = shard.stats().expired;
                 self.inner.budget.release(shard.carry_off_dead(now, MAINTAIN_STEPS, &mut departed));
-                if shard.stats.expired == before {
+                if shard.stats().expired == before {
                     break;
                 }
             }

@@ -76,7 +76,7 @@ impl<K: 'static, V: 'static> Core<K, V> {
     /// Counts a lookup that found nothing.
     #[inline]
     pub fn miss(&mut self) {
-        self.shard.stats.misses += 1;
+        self.shard.missed();
     }
 
     /// The value, without a trace.
@@ -119,7 +119,7 @@ impl<K: 'static, V: 'static> Core<K, V> {
             let _ = self.shard.insert(&mut waiting, &mut room, &mut gone.0);
         }
         let Some(refused) = waiting else { return true };
-        self.shard.stats.rejected += 1;
+        self.shard.rejected();
         gone.0.push(refused.key, refused.value, Cause::Rejected);
         false
     }
@@ -219,7 +219,7 @@ impl<K: 'static, V: 'static> Core<K, V> {
     /// What has happened so far.
     #[must_use]
     pub fn stats(&self) -> Stats {
-        Stats { len: self.shard.len() as u64, weight: self.shard.weight(), ..self.shard.stats }
+        self.shard.stats()
     }
 
     /// Panics if any structure is out of order. For tests and fuzzing.

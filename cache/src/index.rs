@@ -32,14 +32,15 @@ const EMPTY: Group = Group([0; PLACES + 1]);
 
 /// The index of one shard.
 #[derive(Debug)]
+#[repr(C)]
 pub(crate) struct Index {
     groups: Vec<Group>,
     /// The bits of a place that hold the slot.
     slot_mask: u32,
     slot_bits: u32,
-    len: usize,
+    len: u32,
     /// Entries at which the table must grow.
-    limit: usize,
+    limit: u32,
 }
 
 impl Default for Index {
@@ -49,6 +50,22 @@ impl Default for Index {
 }
 
 impl Index {
+    /// The slot for `hash` as the first look at its home tells: right unless two places there look alike, or none
+    /// does; whoever asks must compare the key.
+    #[inline(always)]
+    pub(crate) fn glance(&self, hash: u32) -> Option<u32> {
+        let Group(places) = self.groups.get(self.home(hash))?;
+        let found = self.matching(places, self.fingerprint(hash));
+        Some((found & self.slot_mask).wrapping_sub(1))
+    }
+
+    /// The bitwise or of the places with this fingerprint.
+    #[inline(always)]
+    fn matching(&self, places: &[u32; PLACES + 1], wanted: u32) -> u32 {
+        let mask = !self.slot_mask;
+        places.iter().fold(0, |found, place| found | if place & mask == wanted { *place } else { 0 })
+    }
+
     /// The slot for `hash` that `is_it` recognises. It may be asked about any slot, even one that does not exist.
     #[inline(always)]
     pub(crate) fn find(&self, hash: u32, mut is_it: impl FnMut(u32) -> bool) -> Option<u32> {
@@ -57,10 +74,7 @@ impl Index {
         // After much churn every group may count a key that went on; none is looked into twice.
         for _ in 0..self.groups.len() {
             let Group(places) = &self.groups[at];
-            let mut found = 0;
-            for place in places {
-                found |= if place & !self.slot_mask == wanted { *place } else { 0 };
-            }
+            let found = self.matching(places, wanted);
             if found != 0 {
                 let slot = (found & self.slot_mask).wrapping_sub(1);
                 if is_it(slot) {
@@ -146,15 +160,15 @@ impl Index {
 
     /// Builds the table anew for up to `entries` entries, from the hashes of slots `0..hashes.len()`.
     #[cold]
-    pub(crate) fn rebuild(&mut self, entries: usize, hashes: &[u32]) {
+    pub(crate) fn rebuild(&mut self, entries: usize, hashes: impl ExactSizeIterator<Item = u32>) {
         // Not one entry more, though there may be places: the slab's columns are as long as this.
-        self.limit = entries.max(hashes.len()).clamp(1, MAX_SLOTS);
-        self.groups = vec![EMPTY; self.limit.div_ceil(FILL)];
-        self.slot_bits = usize::BITS - self.limit.leading_zeros();
+        self.limit = entries.max(hashes.len()).clamp(1, MAX_SLOTS) as u32;
+        self.groups = vec![EMPTY; (self.limit as usize).div_ceil(FILL)];
+        self.slot_bits = u32::BITS - self.limit.leading_zeros();
         self.slot_mask = (1 << self.slot_bits) - 1;
         self.len = 0;
-        for (slot, hash) in hashes.iter().enumerate() {
-            self.insert(*hash, slot as u32);
+        for (slot, hash) in hashes.enumerate() {
+            self.insert(hash, slot as u32);
         }
     }
 
@@ -185,19 +199,23 @@ impl Index {
     }
 
     /// Panics unless every slot of `hashes` is found, once, and the counts are right.
-    pub(crate) fn validate(&self, hashes: &[u32]) {
-        assert_eq!(self.len, hashes.len(), "the index counts other than the slab");
+    pub(crate) fn validate(&self, hashes: impl ExactSizeIterator<Item = u32>) {
+        assert_eq!(self.len as usize, hashes.len(), "the index counts other than the slab");
         let used =
             self.groups.iter().flat_map(|group| &group.0[..PLACES]).filter(|place| **place != 0).count();
-        assert!(used == self.len && self.len <= self.limit, "{used} places for {} entries", self.len);
+        assert!(
+            used == self.len as usize && self.len <= self.limit,
+            "{used} places for {} entries",
+            self.len
+        );
         let mut went_on = vec![0; self.groups.len()];
-        for (slot, hash) in hashes.iter().enumerate() {
+        for (slot, hash) in hashes.enumerate() {
             assert_eq!(
-                self.find(*hash, |found| found as usize == slot),
+                self.find(hash, |found| found as usize == slot),
                 Some(slot as u32),
                 "slot {slot} is lost"
             );
-            let (mut at, place) = (self.home(*hash), self.fingerprint(*hash) | (slot as u32 + 1));
+            let (mut at, place) = (self.home(hash), self.fingerprint(hash) | (slot as u32 + 1));
             while !self.groups[at].0[..PLACES].contains(&place) {
                 went_on[at] += 1;
                 at = self.after(at);
@@ -218,7 +236,7 @@ mod tests {
         for (add, pick) in operations {
             if *add || hashes.is_empty() {
                 if !index.has_room() {
-                    index.rebuild(hashes.len() * 5 / 4 + 1, &hashes);
+                    index.rebuild(hashes.len() * 5 / 4 + 1, hashes.iter().copied());
                 }
                 hashes.push(pick.wrapping_mul(spread));
                 index.insert(hashes[hashes.len() - 1], hashes.len() as u32 - 1);
@@ -231,7 +249,7 @@ mod tests {
                 }
                 hashes.swap_remove(slot);
             }
-            index.validate(&hashes);
+            index.validate(hashes.iter().copied());
         }
     }
 
@@ -259,7 +277,7 @@ mod tests {
     #[test]
     fn a_miss_ends_when_every_group_has_overflowed() {
         let mut index = Index::default();
-        index.rebuild(3 * FILL, &[]);
+        index.rebuild(3 * FILL, std::iter::empty());
         let home = |group: u32| group * (u32::MAX / 3) + 1000;
         for group in 0..3 {
             (0..16).for_each(|key| index.insert(home(group), group * 16 + key));
@@ -274,7 +292,7 @@ mod tests {
     fn equal_hashes_are_told_apart_by_the_caller() {
         let hashes = [7; 100];
         let mut index = Index::default();
-        index.rebuild(100, &hashes);
+        index.rebuild(100, hashes.into_iter());
         for slot in 0..100 {
             assert_eq!(index.find(7, |found| found == slot), Some(slot));
         }

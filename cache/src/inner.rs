@@ -18,7 +18,7 @@ use crate::expiry::NEVER;
 use crate::flight::Flight;
 use crate::policy::{Policy, Running};
 use crate::shard::{Newcomer, Room, Shard};
-use crate::sync::{AtomicBool, AtomicU64, AtomicUsize, Mutex, MutexGuard, yield_now};
+use crate::sync::{AtomicBool, AtomicU64, AtomicUsize, Latch, LatchGuard, Mutex, MutexGuard, yield_now};
 use std::borrow::Borrow;
 use std::hash::{BuildHasher, Hash};
 use std::sync::Arc;
@@ -39,7 +39,7 @@ pub(crate) struct Inner<K, V, S> {
     pub(crate) turn: AtomicUsize,
 }
 
-pub(crate) type Shards<K, V> = Box<[Padded<Mutex<Shard<K, V>>>]>;
+pub(crate) type Shards<K, V> = Box<[Padded<Latch<Shard<K, V>>>]>;
 
 /// A built cache's settings, checked.
 pub(crate) struct Settings<K, V, S> {
@@ -68,7 +68,7 @@ impl<K: Hash + Eq, V, S: BuildHasher> Inner<K, V, S> {
         let expected = if weighed { 0 } else { usize::try_from(share).unwrap_or(usize::MAX / 2) };
         let policies = Running::many(settings.policy, settings.shards, settings.capacity, weighed);
         let idle = settings.tti.unwrap_or(NEVER);
-        let shard = |policy| Padded(Mutex::new(Shard::new(policy, weighed, idle, expected)));
+        let shard = |policy| Padded(Latch::new(Shard::new(policy, weighed, idle, expected)));
         Self {
             shards: policies.map(shard).collect(),
             budget: Budget::new(settings.capacity),
@@ -91,22 +91,43 @@ impl<K: Hash + Eq, V, S: BuildHasher> Inner<K, V, S> {
         if !self.timed.load(Ordering::Relaxed) {
             let mut shard = self.shard(hash);
             if !shard.is_timed() {
-                let found = shard.find(hash as u32, key);
-                return match found {
-                    Some(slot) => {
-                        if is_use {
-                            shard.hit_timeless(slot, hash as u32);
-                        }
-                        Some(read(shard.value(slot)))
-                    }
-                    None => {
-                        shard.stats.misses += u64::from(is_use);
-                        None
-                    }
+                let Some((slot, value)) = shard.glance(hash as u32, key) else {
+                    return Self::look_closely(shard, hash, key, is_use, read);
                 };
+                let read = read(value);
+                if is_use {
+                    shard.hit_timeless(slot, hash as u32);
+                }
+                return Some(read);
             }
         }
         self.look_timed(hash, key, is_use, read)
+    }
+
+    /// A glance has not found the key: looks at all places where it can be.
+    #[inline(never)]
+    fn look_closely<Q, R>(
+        mut shard: LatchGuard<'_, Shard<K, V>>,
+        hash: u64,
+        key: &Q,
+        is_use: bool,
+        read: impl FnOnce(&V) -> R,
+    ) -> Option<R>
+    where
+        K: Borrow<Q>,
+        Q: Hash + Eq + ?Sized,
+    {
+        let Some(slot) = shard.find(hash as u32, key) else {
+            if is_use {
+                shard.missed();
+            }
+            return None;
+        };
+        let read = read(shard.value(slot));
+        if is_use {
+            shard.hit_timeless(slot, hash as u32);
+        }
+        Some(read)
     }
 
     #[inline(never)]
@@ -124,7 +145,9 @@ impl<K: Hash + Eq, V, S: BuildHasher> Inner<K, V, S> {
                 Some(read(shard.value(slot)))
             }
             found => {
-                shard.stats.misses += u64::from(is_use);
+                if is_use {
+                    shard.missed();
+                }
                 if let Some(slot) = found {
                     self.bury(shard, slot);
                 }
@@ -135,7 +158,7 @@ impl<K: Hash + Eq, V, S: BuildHasher> Inner<K, V, S> {
 
     /// Locks a key's shard, with the time read before if any entry there can die.
     #[inline]
-    pub(crate) fn lock_for_look(&self, hash: u64) -> (MutexGuard<'_, Shard<K, V>>, u64) {
+    pub(crate) fn lock_for_look(&self, hash: u64) -> (LatchGuard<'_, Shard<K, V>>, u64) {
         let mut timed = self.timed.load(Ordering::Relaxed);
         loop {
             let now = if timed { self.settings.clock.nanos() } else { 0 };
@@ -149,7 +172,7 @@ impl<K: Hash + Eq, V, S: BuildHasher> Inner<K, V, S> {
     }
 
     #[inline]
-    pub(crate) fn shard(&self, hash: u64) -> MutexGuard<'_, Shard<K, V>> {
+    pub(crate) fn shard(&self, hash: u64) -> LatchGuard<'_, Shard<K, V>> {
         self.shards[self.home(hash)].0.lock()
     }
 
@@ -160,7 +183,7 @@ impl<K: Hash + Eq, V, S: BuildHasher> Inner<K, V, S> {
 
     /// Removes a dead entry a lookup came upon.
     #[cold]
-    fn bury(&self, mut shard: MutexGuard<'_, Shard<K, V>>, slot: u32) {
+    fn bury(&self, mut shard: LatchGuard<'_, Shard<K, V>>, slot: u32) {
         let mut departed = self.departed();
         self.take(&mut shard, slot, Cause::Expired, &mut departed);
         drop(shard);
@@ -195,7 +218,7 @@ impl<K: Hash + Eq, V, S: BuildHasher> Inner<K, V, S> {
         is_attached
     }
 
-    fn remove_slot(&self, mut shard: MutexGuard<'_, Shard<K, V>>, slot: u32, now: u64) -> Option<V> {
+    fn remove_slot(&self, mut shard: LatchGuard<'_, Shard<K, V>>, slot: u32, now: u64) -> Option<V> {
         if shard.is_dead(slot, now) {
             self.bury(shard, slot);
             return None;
@@ -284,7 +307,7 @@ impl<K: Hash + Eq, V, S: BuildHasher> Inner<K, V, S> {
         if let Some(slot) = shard.find(newcomer.hash, &newcomer.key) {
             self.take(&mut shard, slot, Cause::Replaced, &mut departed);
         }
-        shard.stats.count(Cause::Rejected);
+        shard.rejected();
         departed.push(newcomer.key, newcomer.value, Cause::Rejected);
         Some(false)
     }

@@ -45,6 +45,8 @@ mod ghost;
 mod hasher;
 mod index;
 mod inner;
+#[cfg(not(loom))]
+mod latch;
 mod links;
 mod load;
 mod policy;

@@ -1,8 +1,8 @@
 //! One shard: a dense slab of entries, the index into it, the policy's order and the deadlines, all single-threaded.
 //!
 //! ```text
-//!     hash ─► index ─► slot ─► entries[slot]   key, value          facts           hash, weight (if weighed)
-//!                         └──► policy          order, counts       wheel          deadlines      (if any)
+//!     hash ─► index ─► slot ─► facts[slot]     key, value, hash, mark, weight (if weighed)
+//!                         └──► policy          order               wheel          deadlines (if any)
 //! ```
 //!
 //! The slab has no holes: a newcomer takes its victim's slot, and where an entry leaves without a newcomer, the last
@@ -24,14 +24,16 @@ use std::sync::Arc;
 /// Most steps of clearing away the dead that one insertion does.
 const EXPIRY_STEPS: u32 = 16;
 
+/// In this order: with the latch before it, all that a hit needs lies in the first two cache lines.
+#[repr(C)]
 pub(crate) struct Shard<K, V> {
     index: Index,
-    entries: Vec<Entry<K, V>>,
-    policy: Running,
     wheel: Option<Box<Wheel>>,
-    facts: Facts,
+    facts: Facts<Entry<K, V>>,
+    policy: Running,
     weight: u64,
-    pub(crate) stats: Stats,
+    /// All but hits, which `facts` counts.
+    stats: Stats,
     pub(crate) flights: Flights<K, V>,
     /// An entry dies after so long without use; `NEVER` if not.
     idle: u64,
@@ -85,12 +87,12 @@ impl Drop for Room<'_> {
 
 impl<K, V> Shard<K, V> {
     pub(crate) fn new(policy: Running, weighed: bool, idle: u64, expected: usize) -> Self {
+        let marked = policy.is_marked();
         Self {
             index: Index::default(),
-            entries: Vec::new(),
             policy,
             wheel: None,
-            facts: Facts::new(weighed),
+            facts: Facts::new(weighed, marked),
             weight: 0,
             stats: Stats::default(),
             flights: Flights::new(),
@@ -107,21 +109,48 @@ impl<K, V> Shard<K, V> {
         self.policy.set_share(share.max(1));
     }
 
+    /// The slot and the entry, if the index's first look tells: nearly always, for a key that is here.
+    #[inline(always)]
+    pub(crate) fn glance<Q>(&self, hash: u32, key: &Q) -> Option<(u32, &V)>
+    where
+        K: Borrow<Q>,
+        Q: Eq + ?Sized,
+    {
+        let slot = self.index.glance(hash)?;
+        let entry = self.facts.find_load(slot)?;
+        (entry.key.borrow() == key).then_some((slot, &entry.value))
+    }
+
+    /// Counts a lookup that found nothing.
+    #[inline]
+    pub(crate) fn missed(&mut self) {
+        self.stats.misses += 1;
+    }
+
+    /// What has happened so far, and what is held.
+    pub(crate) fn stats(&self) -> Stats {
+        Stats { hits: self.facts.hits, len: self.len() as u64, weight: self.weight, ..self.stats }
+    }
+
+    /// Counts one that was turned away.
+    pub(crate) fn rejected(&mut self) {
+        self.stats.rejected += 1;
+    }
+
     #[inline]
     pub(crate) fn find<Q>(&self, hash: u32, key: &Q) -> Option<u32>
     where
         K: Borrow<Q>,
         Q: Eq + ?Sized,
     {
-        let is_it =
-            |slot: u32| self.entries.get(slot as usize).is_some_and(|entry| entry.key.borrow() == key);
+        let is_it = |slot: u32| self.facts.find_load(slot).is_some_and(|entry| entry.key.borrow() == key);
         self.index.find(hash, is_it)
     }
 
     /// As `find`, for a host that compares keys itself.
     #[inline]
     pub(crate) fn find_by(&self, hash: u32, mut is_it: impl FnMut(&K) -> bool) -> Option<u32> {
-        self.index.find(hash, |slot| self.entries.get(slot as usize).is_some_and(|entry| is_it(&entry.key)))
+        self.index.find(hash, |slot| self.facts.find_load(slot).is_some_and(|entry| is_it(&entry.key)))
     }
 
     /// Counts a use of the entry in `slot`, whose hash is this.
@@ -134,10 +163,11 @@ impl<K, V> Shard<K, V> {
     }
 
     /// The same where nothing has a deadline.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn hit_timeless(&mut self, slot: u32, hash: u32) {
-        self.stats.hits += 1;
-        self.policy.hit(slot, hash, &self.facts);
+        if self.facts.hit(slot, hash) {
+            self.policy.hit(slot, &mut self.facts);
+        }
     }
 
     pub(crate) fn hash(&self, slot: u32) -> u32 {
@@ -146,21 +176,21 @@ impl<K, V> Shard<K, V> {
 
     #[inline]
     pub(crate) fn value(&self, slot: u32) -> &V {
-        &self.entries[slot as usize].value
+        &self.facts.load(slot).value
     }
 
     #[inline]
     pub(crate) fn value_mut(&mut self, slot: u32) -> &mut V {
-        &mut self.entries[slot as usize].value
+        &mut self.facts.load_mut(slot).value
     }
 
     pub(crate) fn pair(&self, slot: u32) -> (&K, &V) {
-        let Entry { key, value } = &self.entries[slot as usize];
+        let Entry { key, value } = self.facts.load(slot);
         (key, value)
     }
 
     pub(crate) fn len(&self) -> usize {
-        self.entries.len()
+        self.facts.len()
     }
 
     pub(crate) fn weight(&self) -> u64 {
@@ -202,6 +232,7 @@ impl<K, V> Shard<K, V> {
         room.budget.release(self.carry_off_dead(room.now, EXPIRY_STEPS, departed));
         let Some(lent) = newcomer else { return Ok(()) };
         let weight = lent.weight;
+        self.policy.foresee(lent.hash, &self.facts);
         let mut keep = self.find(lent.hash, &lent.key).unwrap_or(NIL);
         // No user code runs below this line.
         let has = if keep == NIL { 0 } else { self.weight_of(keep) };
@@ -293,16 +324,14 @@ impl<K, V> Shard<K, V> {
         self.index.clear();
         self.policy.clear();
         self.wheel = None;
-        self.facts.clear();
         self.weight = 0;
-        let entries = std::mem::take(&mut self.entries);
+        let entries = self.facts.clear();
         self.stats.explicit += entries.len() as u64;
-        entries.into_iter().map(|Entry { key, value }| (key, value))
+        entries.map(|Entry { key, value }| (key, value))
     }
 
     pub(crate) fn heap_bytes(&self) -> usize {
-        self.entries.capacity() * size_of::<Entry<K, V>>()
-            + self.facts.heap_bytes()
+        self.facts.heap_bytes()
             + self.index.heap_bytes()
             + self.policy.heap_bytes()
             + self.wheel.as_ref().map_or(0, |wheel| wheel.heap_bytes())
@@ -319,7 +348,7 @@ impl<K, V> Shard<K, V> {
         let mut hole: Option<Hole> = None;
         loop {
             let missing = need.saturating_sub(room.credit);
-            let slots_left = *keep != NIL || hole.is_some() || self.entries.len() < MAX_SLOTS;
+            let slots_left = *keep != NIL || hole.is_some() || self.facts.len() < MAX_SLOTS;
             if slots_left && (missing == 0 || room.budget.reserve(missing)) {
                 room.budget.release(room.credit.saturating_sub(need));
                 room.credit = 0;
@@ -335,7 +364,7 @@ impl<K, V> Shard<K, V> {
     }
 
     fn evict(&mut self, keep: u32) -> Option<Hole> {
-        let victim = self.policy.victim(keep, &self.facts)?;
+        let victim = self.policy.victim(keep, &mut self.facts)?;
         let cause = if victim.rejected { Cause::Rejected } else { Cause::Size };
         let weight = self.vacate(victim.slot, cause);
         Some(Hole { slot: victim.slot, cause, weight })
@@ -344,8 +373,9 @@ impl<K, V> Shard<K, V> {
     /// Unhooks a slot from everything but the slab; returns its weight.
     fn vacate(&mut self, slot: u32, cause: Cause) -> u64 {
         let weight = self.weight_of(slot);
+        self.policy.foresee_leave(slot, &self.facts);
         self.index.remove(self.facts.hash(slot), slot);
-        self.policy.removed(slot, &self.facts);
+        self.policy.removed(slot, &mut self.facts);
         if let Some(wheel) = &mut self.wheel {
             wheel.removed(slot);
         }
@@ -356,7 +386,7 @@ impl<K, V> Shard<K, V> {
 
     fn close(&mut self, hole: Option<Hole>, keep: &mut u32, departed: &mut Departed<'_, K, V>) {
         if let Some(Hole { slot, cause, .. }) = hole {
-            if *keep as usize + 1 == self.entries.len() {
+            if *keep as usize + 1 == self.facts.len() {
                 *keep = slot;
             }
             let Entry { key, value } = self.close_slot(slot);
@@ -366,16 +396,15 @@ impl<K, V> Shard<K, V> {
 
     /// Moves the last entry into a vacated slot.
     fn close_slot(&mut self, hole: u32) -> Entry<K, V> {
-        let last = self.entries.len() as u32 - 1;
-        self.policy.close(hole, last);
+        let last = self.facts.len() as u32 - 1;
+        self.policy.close(hole, last, &self.facts);
         if let Some(wheel) = &mut self.wheel {
             wheel.close(hole, last);
         }
         if hole != last {
             self.index.renumber(self.facts.hash(last), last, hole);
         }
-        self.facts.swap_remove(hole);
-        self.entries.swap_remove(hole as usize)
+        self.facts.swap_remove(hole)
     }
 
     /// Puts a newcomer into a vacated slot or a new one.
@@ -390,22 +419,20 @@ impl<K, V> Shard<K, V> {
         let entry = Entry { key, value };
         let slot = match hole {
             Some(Hole { slot, cause, .. }) => {
-                let old = std::mem::replace(&mut self.entries[slot as usize], entry);
+                let old = self.facts.replace(slot, entry, hash, weight);
                 departed.push(old.key, old.value, cause);
-                self.facts.replace(slot, hash, weight);
                 slot
             }
             None => {
                 if !self.index.has_room() {
                     self.grow();
                 }
-                self.entries.push(entry);
-                self.facts.push(hash, weight);
-                self.entries.len() as u32 - 1
+                self.facts.push(entry, hash, weight);
+                self.facts.len() as u32 - 1
             }
         };
         self.index.insert(hash, slot);
-        self.policy.inserted(slot, &self.facts);
+        self.policy.inserted(slot, &mut self.facts);
         self.start_timer(slot, deadline, now);
         self.weight += weight;
         self.stats.inserts += 1;
@@ -419,12 +446,12 @@ impl<K, V> Shard<K, V> {
         departed: &mut Departed<'_, K, V>,
     ) {
         let cause = if self.is_dead(slot, now) { Cause::Expired } else { Cause::Replaced };
-        let old = std::mem::replace(&mut self.entries[slot as usize].value, newcomer.value);
+        let old = std::mem::replace(&mut self.facts.load_mut(slot).value, newcomer.value);
         departed.push(newcomer.key, old, cause);
         let old_weight = self.weight_of(slot);
         self.facts.set_weight(slot, newcomer.weight);
         self.weight = self.weight - old_weight + newcomer.weight;
-        self.policy.overwritten(slot, old_weight, &self.facts);
+        self.policy.overwritten(slot, old_weight, &mut self.facts);
         if let Some(wheel) = &mut self.wheel {
             wheel.removed(slot);
         }
@@ -435,8 +462,8 @@ impl<K, V> Shard<K, V> {
 
     fn start_timer(&mut self, slot: u32, deadline: u64, now: u64) {
         if self.wheel.is_none() && deadline.min(self.idle) != NEVER {
-            let mut wheel = Box::new(Wheel::new(self.entries.len(), self.idle, now));
-            wheel.reserve(self.entries.capacity());
+            let mut wheel = Box::new(Wheel::new(self.facts.len(), self.idle, now));
+            wheel.reserve(self.facts.capacity());
             self.wheel = Some(wheel);
         }
         if let Some(wheel) = &mut self.wheel {
@@ -447,12 +474,11 @@ impl<K, V> Shard<K, V> {
     /// All columns grow together, and only here.
     #[cold]
     fn grow(&mut self) {
-        let len = self.entries.len();
+        let len = self.facts.len();
         // Shards differ by chance: four standard deviations above the expectation is where nearly all end.
         let full = self.expected + 4 * self.expected.isqrt() + 2;
         let growth = if self.expected == 0 { len / 2 } else { len / 8 };
         let target = if len < full { (len * 2 + 6).min(full) } else { len + growth + 6 }.min(MAX_SLOTS);
-        self.entries.reserve_exact(target - len);
         self.facts.reserve(target);
         self.policy.reserve(target);
         if let Some(wheel) = &mut self.wheel {
@@ -463,13 +489,13 @@ impl<K, V> Shard<K, V> {
 
     /// Panics unless index, slab, policy, deadlines and sums agree.
     pub(crate) fn validate(&self) {
-        assert_eq!(self.entries.len(), self.facts.len());
+        self.facts.validate();
         self.index.validate(self.facts.hashes());
-        let weight: u64 = (0..self.entries.len()).map(|slot| self.weight_of(slot as u32)).sum();
+        let weight: u64 = (0..self.facts.len()).map(|slot| self.weight_of(slot as u32)).sum();
         assert_eq!(weight, self.weight, "the sum of weights is off");
         self.policy.validate(&self.facts);
         if let Some(wheel) = &self.wheel {
-            wheel.validate(self.entries.len());
+            wheel.validate(self.facts.len());
         }
     }
 }

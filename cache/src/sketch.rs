@@ -11,6 +11,8 @@
 //! at the first eviction. Limit: counts to 15. Cormode and Muthukrishnan 2005; blocks and halving as in Einziger,
 //! Friedman, Manes, "TinyLFU", 2017.
 
+use std::hint::black_box;
+
 /// Highest count.
 pub(crate) const COUNT_MAX: u32 = 15;
 const WORDS: usize = 8;
@@ -49,6 +51,14 @@ impl Sketch {
             (self.blocks[block][word] >> shift) as u32 & COUNT_MAX
         });
         counters.min().unwrap_or(0)
+    }
+
+    /// Begins to fetch what a question about this hash will need, without waiting for it.
+    #[inline]
+    pub(crate) fn fetch(&self, hash: u32) {
+        if let Some((block, _)) = self.place(hash) {
+            black_box(self.blocks[block][0]);
+        }
     }
 
     /// Sees to it that the estimate is at least `count`.

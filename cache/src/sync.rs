@@ -8,6 +8,7 @@ pub(crate) use modelled::*;
 
 #[cfg(not(loom))]
 mod plain {
+    pub(crate) use crate::latch::{Latch, LatchGuard};
     pub(crate) use parking_lot::{Condvar, Mutex, MutexGuard};
     pub(crate) use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize};
     pub(crate) use std::thread::yield_now;
@@ -32,6 +33,8 @@ mod modelled {
             self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
         }
     }
+
+    pub(crate) use {Mutex as Latch, MutexGuard as LatchGuard};
 
     pub(crate) struct Condvar(loom::sync::Condvar);
 

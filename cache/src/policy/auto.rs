@@ -26,7 +26,6 @@ pub(crate) struct Auto {
     chooser: Arc<Chooser>,
     /// As the chooser last said.
     window: u32,
-    threshold: u32,
 }
 
 /// Windows tried, in thousandths.
@@ -147,21 +146,25 @@ impl Trial {
 impl Auto {
     pub(crate) fn new(share: u64, chooser: Arc<Chooser>) -> Self {
         let window = chooser.window.load(Ordering::Relaxed);
-        let threshold = chooser.threshold.load(Ordering::Relaxed);
-        Self { segments: Segments::new(share, part(share, window)), chooser, window, threshold }
+        Self { segments: Segments::new(share, part(share, window)), chooser, window }
     }
 
-    #[inline]
-    fn sample(&self, slot: u32, hash: u32, facts: &Facts) {
-        if hash.wrapping_mul(0x9e37_79b1) < self.threshold {
+    fn sample<T>(&self, slot: u32, facts: &Facts<T>) {
+        let hash = facts.hash(slot);
+        if facts.is_sampled(hash) {
             self.chooser.observe(hash, facts.weight(slot));
         }
     }
 
+    /// What a hit compares with stands beside the marks.
+    fn follow_threshold<T>(&self, facts: &mut Facts<T>) {
+        facts.threshold = self.chooser.threshold.load(Ordering::Relaxed);
+    }
+
     /// Follows the chooser; a weighed cache begins to measure here, when it is first full.
-    fn follow(&mut self, facts: &Facts) {
-        self.threshold = self.chooser.threshold.load(Ordering::Relaxed);
-        if self.threshold == 0 {
+    fn follow<T>(&mut self, facts: &mut Facts<T>) {
+        self.follow_threshold(facts);
+        if facts.threshold == 0 {
             let capacity = self.chooser.trial.lock().capacity;
             self.chooser.begin(facts.len() as u64 * self.chooser.shards, capacity);
         }
@@ -178,32 +181,40 @@ fn part(share: u64, permille: u32) -> u64 {
 }
 
 impl Replacement for Auto {
-    fn inserted(&mut self, slot: u32, facts: &Facts) {
+    fn foresee<T>(&self, hash: u32, facts: &Facts<T>) {
+        self.segments.foresee(hash, facts);
+    }
+
+    fn foresee_leave<T>(&self, slot: u32, facts: &Facts<T>) {
+        self.segments.foresee_leave(slot, facts);
+    }
+
+    fn inserted<T>(&mut self, slot: u32, facts: &mut Facts<T>) {
         self.segments.inserted(slot, facts);
-        self.sample(slot, facts.hash(slot), facts);
+        self.follow_threshold(facts);
+        self.sample(slot, facts);
     }
 
-    #[inline]
-    fn hit(&mut self, slot: u32, hash: u32, facts: &Facts) {
-        self.segments.hit(slot, facts);
-        self.sample(slot, hash, facts);
+    fn hit<T>(&mut self, slot: u32, facts: &mut Facts<T>) {
+        self.segments.used(slot, facts);
+        self.sample(slot, facts);
     }
 
-    fn overwritten(&mut self, slot: u32, old_weight: u64, facts: &Facts) {
+    fn overwritten<T>(&mut self, slot: u32, old_weight: u64, facts: &mut Facts<T>) {
         self.segments.overwritten(slot, old_weight, facts);
     }
 
-    fn victim(&mut self, keep: u32, facts: &Facts) -> Option<Victim> {
+    fn victim<T>(&mut self, keep: u32, facts: &mut Facts<T>) -> Option<Victim> {
         self.follow(facts);
         self.segments.victim(keep, facts)
     }
 
-    fn removed(&mut self, slot: u32, facts: &Facts) {
+    fn removed<T>(&mut self, slot: u32, facts: &mut Facts<T>) {
         self.segments.removed(slot, facts);
     }
 
-    fn close(&mut self, hole: u32, last: u32) {
-        self.segments.close(hole, last);
+    fn close<T>(&mut self, hole: u32, last: u32, facts: &Facts<T>) {
+        self.segments.close(hole, last, facts);
     }
 
     fn reserve(&mut self, slots: usize) {
@@ -223,7 +234,7 @@ impl Replacement for Auto {
         self.segments.heap_bytes() + self.chooser.heap_bytes() / self.chooser.shards as usize
     }
 
-    fn validate(&self, facts: &Facts) {
+    fn validate<T>(&self, facts: &Facts<T>) {
         self.segments.validate(facts);
     }
 }

@@ -42,7 +42,7 @@ impl Default for Lfu {
 }
 
 impl Replacement for Lfu {
-    fn inserted(&mut self, slot: u32, _facts: &Facts) {
+    fn inserted<T>(&mut self, slot: u32, _facts: &mut Facts<T>) {
         self.links.open(slot);
         if slot as usize == self.rank_of.len() {
             self.rank_of.push(NIL);
@@ -52,7 +52,8 @@ impl Replacement for Lfu {
         self.enter(slot, rank);
     }
 
-    fn hit(&mut self, slot: u32, _hash: u32, _facts: &Facts) {
+    #[inline(never)]
+    fn hit<T>(&mut self, slot: u32, _facts: &mut Facts<T>) {
         let rank = self.rank_of[slot as usize];
         let Rank { count, order, higher, .. } = self.ranks[rank as usize];
         let next_exists = higher != NIL && self.ranks[higher as usize].count == count + 1;
@@ -66,11 +67,11 @@ impl Replacement for Lfu {
         self.enter(slot, target);
     }
 
-    fn overwritten(&mut self, slot: u32, _old_weight: u64, facts: &Facts) {
-        self.hit(slot, facts.hash(slot), facts);
+    fn overwritten<T>(&mut self, slot: u32, _old_weight: u64, facts: &mut Facts<T>) {
+        self.hit(slot, facts);
     }
 
-    fn victim(&mut self, keep: u32, _facts: &Facts) -> Option<Victim> {
+    fn victim<T>(&mut self, keep: u32, _facts: &mut Facts<T>) -> Option<Victim> {
         let mut rank = self.lowest;
         while rank != NIL {
             let Rank { order, higher, .. } = &self.ranks[rank as usize];
@@ -83,11 +84,11 @@ impl Replacement for Lfu {
         None
     }
 
-    fn removed(&mut self, slot: u32, _facts: &Facts) {
+    fn removed<T>(&mut self, slot: u32, _facts: &mut Facts<T>) {
         self.leave(slot);
     }
 
-    fn close(&mut self, hole: u32, last: u32) {
+    fn close<T>(&mut self, hole: u32, last: u32, _facts: &Facts<T>) {
         if hole != last {
             let rank = self.rank_of[last as usize];
             self.links.renumber(&mut self.ranks[rank as usize].order, last, hole);
@@ -114,7 +115,7 @@ impl Replacement for Lfu {
             + self.ranks.capacity() * size_of::<Rank>()
     }
 
-    fn validate(&self, facts: &Facts) {
+    fn validate<T>(&self, facts: &Facts<T>) {
         assert_eq!((self.links.len(), self.rank_of.len()), (facts.len(), facts.len()));
         let (mut seen, mut below, mut count, mut rank) = (0, NIL, 0, self.lowest);
         while rank != NIL {

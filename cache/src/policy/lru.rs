@@ -22,32 +22,32 @@ impl Default for Lru {
 }
 
 impl Replacement for Lru {
-    fn inserted(&mut self, slot: u32, _facts: &Facts) {
+    fn inserted<T>(&mut self, slot: u32, _facts: &mut Facts<T>) {
         self.links.open(slot);
         self.links.push_head(&mut self.order, slot);
     }
 
-    #[inline]
-    fn hit(&mut self, slot: u32, _hash: u32, _facts: &Facts) {
+    #[inline(always)]
+    fn hit<T>(&mut self, slot: u32, _facts: &mut Facts<T>) {
         self.links.move_to_head(&mut self.order, slot);
     }
 
-    fn overwritten(&mut self, slot: u32, _old_weight: u64, facts: &Facts) {
-        self.hit(slot, facts.hash(slot), facts);
+    fn overwritten<T>(&mut self, slot: u32, _old_weight: u64, facts: &mut Facts<T>) {
+        self.hit(slot, facts);
     }
 
-    fn victim(&mut self, keep: u32, _facts: &Facts) -> Option<Victim> {
+    fn victim<T>(&mut self, keep: u32, _facts: &mut Facts<T>) -> Option<Victim> {
         match self.links.tail_except(&self.order, keep) {
             NIL => None,
             slot => Some(Victim { slot, rejected: false }),
         }
     }
 
-    fn removed(&mut self, slot: u32, _facts: &Facts) {
+    fn removed<T>(&mut self, slot: u32, _facts: &mut Facts<T>) {
         self.links.unlink(&mut self.order, slot);
     }
 
-    fn close(&mut self, hole: u32, last: u32) {
+    fn close<T>(&mut self, hole: u32, last: u32, _facts: &Facts<T>) {
         if hole != last {
             self.links.renumber(&mut self.order, last, hole);
         }
@@ -68,7 +68,7 @@ impl Replacement for Lru {
         self.links.heap_bytes()
     }
 
-    fn validate(&self, facts: &Facts) {
+    fn validate<T>(&self, facts: &Facts<T>) {
         assert_eq!(self.links.len(), facts.len());
         assert_eq!(self.links.validate(&self.order).len(), facts.len(), "the order misses a slot");
     }

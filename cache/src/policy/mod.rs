@@ -108,18 +108,22 @@ impl std::error::Error for UnknownPolicy {}
 ///
 /// Slots are dense: `inserted` is called with a vacated slot or the next new one.
 pub(crate) trait Replacement {
+    /// An entry with this hash is about to come: what will be needed may be fetched.
+    fn foresee<T>(&self, _hash: u32, _facts: &Facts<T>) {}
+    /// The entry in `slot` is about to leave.
+    fn foresee_leave<T>(&self, _slot: u32, _facts: &Facts<T>) {}
     /// A new entry lives in `slot`.
-    fn inserted(&mut self, slot: u32, facts: &Facts);
-    /// The entry in `slot`, whose hash is this, was used.
-    fn hit(&mut self, slot: u32, hash: u32, facts: &Facts);
+    fn inserted<T>(&mut self, slot: u32, facts: &mut Facts<T>);
+    /// The entry in `slot` was used, and [`Facts::hit`] says that the policy must be told.
+    fn hit<T>(&mut self, slot: u32, facts: &mut Facts<T>);
     /// The value in `slot`, which weighed `old_weight`, was replaced.
-    fn overwritten(&mut self, slot: u32, old_weight: u64, facts: &Facts);
+    fn overwritten<T>(&mut self, slot: u32, old_weight: u64, facts: &mut Facts<T>);
     /// The slot to vacate next, never `keep`.
-    fn victim(&mut self, keep: u32, facts: &Facts) -> Option<Victim>;
+    fn victim<T>(&mut self, keep: u32, facts: &mut Facts<T>) -> Option<Victim>;
     /// The entry in `slot` leaves; its facts still stand.
-    fn removed(&mut self, slot: u32, facts: &Facts);
+    fn removed<T>(&mut self, slot: u32, facts: &mut Facts<T>);
     /// The last slot's entry moves into the vacated slot `hole`; if that is the last slot, it only ends.
-    fn close(&mut self, hole: u32, last: u32);
+    fn close<T>(&mut self, hole: u32, last: u32, facts: &Facts<T>);
     /// Room for this many slots will be needed.
     fn reserve(&mut self, slots: usize);
     /// All entries have left; memory is given back.
@@ -129,7 +133,7 @@ pub(crate) trait Replacement {
     /// Bytes on the heap.
     fn heap_bytes(&self) -> usize;
     /// Panics if anything is out of order.
-    fn validate(&self, facts: &Facts);
+    fn validate<T>(&self, facts: &Facts<T>);
 }
 
 /// An entry chosen to leave.
@@ -185,25 +189,37 @@ impl Running {
     }
 }
 
+impl Running {
+    /// Whether hits are counted in the entries' marks; else the policy is told of each.
+    pub(crate) fn is_marked(&self) -> bool {
+        !matches!(self, Self::Lru(_) | Self::Lfu(_))
+    }
+}
+
 impl Replacement for Running {
-    fn inserted(&mut self, slot: u32, facts: &Facts) {
+    fn foresee<T>(&self, hash: u32, facts: &Facts<T>) {
+        each!(self, policy => policy.foresee(hash, facts));
+    }
+    fn foresee_leave<T>(&self, slot: u32, facts: &Facts<T>) {
+        each!(self, policy => policy.foresee_leave(slot, facts));
+    }
+    fn inserted<T>(&mut self, slot: u32, facts: &mut Facts<T>) {
         each!(self, policy => policy.inserted(slot, facts));
     }
-    #[inline]
-    fn hit(&mut self, slot: u32, hash: u32, facts: &Facts) {
-        each!(self, policy => policy.hit(slot, hash, facts));
+    fn hit<T>(&mut self, slot: u32, facts: &mut Facts<T>) {
+        each!(self, policy => policy.hit(slot, facts));
     }
-    fn overwritten(&mut self, slot: u32, old_weight: u64, facts: &Facts) {
+    fn overwritten<T>(&mut self, slot: u32, old_weight: u64, facts: &mut Facts<T>) {
         each!(self, policy => policy.overwritten(slot, old_weight, facts));
     }
-    fn victim(&mut self, keep: u32, facts: &Facts) -> Option<Victim> {
+    fn victim<T>(&mut self, keep: u32, facts: &mut Facts<T>) -> Option<Victim> {
         each!(self, policy => policy.victim(keep, facts))
     }
-    fn removed(&mut self, slot: u32, facts: &Facts) {
+    fn removed<T>(&mut self, slot: u32, facts: &mut Facts<T>) {
         each!(self, policy => policy.removed(slot, facts));
     }
-    fn close(&mut self, hole: u32, last: u32) {
-        each!(self, policy => policy.close(hole, last));
+    fn close<T>(&mut self, hole: u32, last: u32, facts: &Facts<T>) {
+        each!(self, policy => policy.close(hole, last, facts));
     }
     fn reserve(&mut self, slots: usize) {
         each!(self, policy => policy.reserve(slots));
@@ -217,7 +233,7 @@ impl Replacement for Running {
     fn heap_bytes(&self) -> usize {
         each!(self, policy => policy.heap_bytes())
     }
-    fn validate(&self, facts: &Facts) {
+    fn validate<T>(&self, facts: &Facts<T>) {
         each!(self, policy => policy.validate(facts));
     }
 }

@@ -14,22 +14,21 @@
 //! sixteenth of the list was last renewed. Hot entries are thus only read, and where nothing enters or leaves, all are.
 //! Against exact LRU (a window of everything, over the traces of the bench `hit_ratio`) this costs 0.02 points.
 //!
-//! Cost: O(1), but for the halving, which is a walk over 2 bytes a slot and the sketch. 10 bytes an entry and the
-//! sketch's 4 to 8.
+//! Cost: O(1), but for the halving, which is a walk over 2 bytes a slot and the sketch. 8 bytes an entry for links, 2 for
+//! the mark (see [`Facts`]) and the sketch's 4 to 8.
 
+use super::facts::{Mark, NO_TIME, STAMPS, USES_MAX};
 use super::{Facts, Victim};
 use crate::links::{Links, List, NIL};
-use crate::sketch::{COUNT_MAX, Sketch};
+use crate::sketch::Sketch;
 
 pub(crate) struct Segments {
     links: Links,
-    marks: Vec<Mark>,
     lists: [Segment; 3],
     sketch: Sketch,
-    /// Accesses since the counts were halved, or worth as much.
-    accesses: u64,
-    /// Accesses at which they are halved.
-    aging_at: u64,
+    /// Entries that came or were written since the counts were halved, and the hits there had been by then.
+    writes: u64,
+    hits_at_aging: u64,
     /// Weight this shard may expect to hold.
     share: u64,
     /// Weight the window may hold.
@@ -40,7 +39,7 @@ const WINDOW: usize = 0;
 const PROBATION: usize = 1;
 const PROTECTED: usize = 2;
 
-/// Accesses for each entry until counts are halved.
+/// Accesses for each entry until counts are halved: at the next insertion, for where nothing comes nothing competes.
 const PERIOD: u64 = 10;
 /// A window too wide is narrowed by so many entries for each eviction.
 const NARROWING: usize = 8;
@@ -52,47 +51,18 @@ const DEMOTIONS: usize = 64;
 struct Segment {
     order: List,
     weight: u64,
-    stamp: u16,
     turned: u32,
-}
-
-/// Where a slot is (2 bits), how often it was used (4), and when it last moved, on its segment's own clock (10).
-#[derive(Clone, Copy)]
-struct Mark(u16);
-
-/// What a halved count keeps of its bits, in place.
-const HALF_COUNT: u16 = 7 << 2;
-const STAMP_SHIFT: u32 = 6;
-const STAMP_MASK: u16 = u16::MAX >> STAMP_SHIFT;
-
-impl Mark {
-    fn new(segment: usize, count: u32, stamp: u16) -> Self {
-        Self(segment as u16 | (count as u16) << 2 | stamp << STAMP_SHIFT)
-    }
-
-    fn segment(self) -> usize {
-        usize::from(self.0 & 3)
-    }
-
-    fn count(self) -> u32 {
-        u32::from(self.0 >> 2 & 15)
-    }
-
-    fn stamp(self) -> u16 {
-        self.0 >> STAMP_SHIFT
-    }
 }
 
 impl Segments {
     pub(crate) fn new(share: u64, window: u64) -> Self {
-        let empty = Segment { order: List::EMPTY, weight: 0, stamp: 0, turned: 0 };
+        let empty = Segment { order: List::EMPTY, weight: 0, turned: 0 };
         Self {
             links: Links::default(),
-            marks: Vec::new(),
             lists: [empty; 3],
             sketch: Sketch::default(),
-            accesses: 0,
-            aging_at: PERIOD,
+            writes: 0,
+            hits_at_aging: 0,
             share,
             window: window.max(1),
         }
@@ -123,45 +93,55 @@ impl Segments {
         self.set_window(window as u64);
     }
 
-    pub(crate) fn inserted(&mut self, slot: u32, facts: &Facts) {
+    /// An entry with this hash may follow, and another leave for it: begins to fetch what that will need. The fetches
+    /// run side by side, where the loads proper would wait for each other.
+    pub(crate) fn foresee<T>(&self, hash: u32, facts: &Facts<T>) {
+        self.sketch.fetch(hash);
+        self.lists.iter().for_each(|list| facts.fetch(list.order.tail));
+    }
+
+    pub(crate) fn foresee_leave<T>(&self, slot: u32, facts: &Facts<T>) {
+        self.sketch.fetch(facts.hash(slot));
+    }
+
+    pub(crate) fn inserted<T>(&mut self, slot: u32, facts: &mut Facts<T>) {
+        // Whoever is hit on probation moves, whatever the time.
+        facts.clocks[PROBATION] = NO_TIME;
         self.links.open(slot);
-        if slot as usize == self.marks.len() {
-            self.marks.push(Mark(0));
-            self.aging_at = PERIOD * self.marks.len() as u64;
-        }
-        let count = (self.sketch.estimate(facts.hash(slot)) + 1).min(COUNT_MAX);
-        self.marks[slot as usize] = Mark::new(WINDOW, count, 0);
+        let count = self.sketch.estimate(facts.hash(slot)) + 1;
+        facts.set_mark(slot, Mark::new(WINDOW, count.min(USES_MAX), 0));
         self.enter(slot, WINDOW, facts);
         let total: u64 = self.lists.iter().map(|list| list.weight).sum();
         if total <= self.share {
             // While there is room, the window's overflow walks in without a contest.
             self.narrow(usize::MAX, facts);
         }
-        self.accessed();
+        self.wrote(facts);
     }
 
+    /// Moves a used entry, if it is due: to the newest end of its own segment, or from probation to protected.
     #[inline]
-    pub(crate) fn hit(&mut self, slot: u32, facts: &Facts) {
-        let mut mark = self.marks[slot as usize];
-        if mark.count() < COUNT_MAX {
-            mark.0 += 1 << 2;
-            self.marks[slot as usize] = mark;
-        }
+    pub(crate) fn used<T>(&mut self, slot: u32, facts: &mut Facts<T>) {
+        let mark = facts.mark(slot);
         let segment = mark.segment();
-        if segment == PROBATION || mark.stamp() != self.lists[segment].stamp {
-            self.promote(slot, segment, facts);
+        if segment == PROBATION {
+            self.move_to(slot, PROTECTED, facts);
+        } else if mark.stamp() != facts.clocks[segment] {
+            self.links.move_to_head(&mut self.lists[segment].order, slot);
+            Self::stamp(slot, segment, facts);
         }
-        self.accessed();
     }
 
-    pub(crate) fn overwritten(&mut self, slot: u32, old_weight: u64, facts: &Facts) {
-        let held = &mut self.lists[self.marks[slot as usize].segment()].weight;
+    pub(crate) fn overwritten<T>(&mut self, slot: u32, old_weight: u64, facts: &mut Facts<T>) {
+        let held = &mut self.lists[facts.mark(slot).segment()].weight;
         *held = *held - old_weight + facts.weight(slot);
-        self.hit(slot, facts);
+        facts.raise(slot);
+        self.used(slot, facts);
+        self.wrote(facts);
     }
 
-    pub(crate) fn victim(&mut self, keep: u32, facts: &Facts) -> Option<Victim> {
-        self.sketch.widen(self.marks.len());
+    pub(crate) fn victim<T>(&mut self, keep: u32, facts: &mut Facts<T>) -> Option<Victim> {
+        self.sketch.widen(facts.len());
         self.narrow(NARROWING, facts);
         self.demote(facts);
         let candidate = self.links.tail_except(&self.lists[WINDOW].order, keep);
@@ -172,7 +152,7 @@ impl Segments {
         if candidate == NIL || self.lists[WINDOW].weight < self.window {
             return Some(Victim { slot: resident, rejected: false });
         }
-        if self.count(candidate) > self.count(resident) {
+        if facts.mark(candidate).uses() > facts.mark(resident).uses() {
             self.move_to(candidate, PROBATION, facts);
             Some(Victim { slot: resident, rejected: false })
         } else {
@@ -180,24 +160,20 @@ impl Segments {
         }
     }
 
-    pub(crate) fn removed(&mut self, slot: u32, facts: &Facts) {
-        self.sketch.raise(facts.hash(slot), self.count(slot));
+    pub(crate) fn removed<T>(&mut self, slot: u32, facts: &Facts<T>) {
+        self.sketch.raise(facts.hash(slot), facts.mark(slot).uses());
         self.leave(slot, facts);
     }
 
-    pub(crate) fn close(&mut self, hole: u32, last: u32) {
+    pub(crate) fn close<T>(&mut self, hole: u32, last: u32, facts: &Facts<T>) {
         if hole != last {
-            let mark = self.marks[last as usize];
-            self.links.renumber(&mut self.lists[mark.segment()].order, last, hole);
-            self.marks[hole as usize] = mark;
+            self.links.renumber(&mut self.lists[facts.mark(last).segment()].order, last, hole);
         }
         self.links.pop();
-        self.marks.pop();
     }
 
     pub(crate) fn reserve(&mut self, slots: usize) {
         self.links.reserve(slots);
-        self.marks.reserve_exact(slots.saturating_sub(self.marks.len()));
     }
 
     pub(crate) fn clear(&mut self) {
@@ -205,24 +181,20 @@ impl Segments {
     }
 
     pub(crate) fn heap_bytes(&self) -> usize {
-        self.links.heap_bytes() + self.marks.capacity() * size_of::<Mark>() + self.sketch.heap_bytes()
+        self.links.heap_bytes() + self.sketch.heap_bytes()
     }
 
-    pub(crate) fn validate(&self, facts: &Facts) {
-        assert_eq!((self.links.len(), self.marks.len()), (facts.len(), facts.len()));
+    pub(crate) fn validate<T>(&self, facts: &Facts<T>) {
+        assert_eq!(self.links.len(), facts.len());
         let mut seen = 0;
         for (id, segment) in self.lists.iter().enumerate() {
             let members = self.links.validate(&segment.order);
-            assert!(members.iter().all(|slot| self.marks[*slot as usize].segment() == id));
+            assert!(members.iter().all(|slot| facts.mark(*slot).segment() == id));
             let weight: u64 = members.iter().map(|slot| facts.weight(*slot)).sum();
             assert_eq!(weight, segment.weight, "segment {id} holds another weight");
             seen += members.len();
         }
         assert_eq!(seen, facts.len(), "a slot is in no segment");
-    }
-
-    fn count(&self, slot: u32) -> u32 {
-        self.marks[slot as usize].count()
     }
 
     fn main_tail(&self, keep: u32) -> u32 {
@@ -232,19 +204,9 @@ impl Segments {
         }
     }
 
-    /// Moves a used entry to the newest end: of its own segment, or from probation to protected.
-    fn promote(&mut self, slot: u32, segment: usize, facts: &Facts) {
-        if segment != PROBATION {
-            self.links.move_to_head(&mut self.lists[segment].order, slot);
-            self.stamp(slot, segment);
-            return;
-        }
-        self.move_to(slot, PROTECTED, facts);
-    }
-
     /// Lets a protected part that is too large give its oldest back to probation. Only when something must leave:
     /// where all is hits, nothing is moved to and fro.
-    fn demote(&mut self, facts: &Facts) {
+    fn demote<T>(&mut self, facts: &mut Facts<T>) {
         let main = self.share.saturating_sub(self.window);
         for _ in 0..DEMOTIONS {
             let tail = self.lists[PROTECTED].order.tail;
@@ -256,7 +218,7 @@ impl Segments {
     }
 
     /// Lets a window that is too wide give its oldest to probation.
-    fn narrow(&mut self, most: usize, facts: &Facts) {
+    fn narrow<T>(&mut self, most: usize, facts: &mut Facts<T>) {
         for _ in 0..most {
             if self.lists[WINDOW].weight <= self.window || self.lists[WINDOW].order.len == 1 {
                 break;
@@ -265,50 +227,51 @@ impl Segments {
         }
     }
 
-    fn move_to(&mut self, slot: u32, segment: usize, facts: &Facts) {
+    fn move_to<T>(&mut self, slot: u32, segment: usize, facts: &mut Facts<T>) {
         self.leave(slot, facts);
         self.enter(slot, segment, facts);
     }
 
-    fn enter(&mut self, slot: u32, segment: usize, facts: &Facts) {
+    fn enter<T>(&mut self, slot: u32, segment: usize, facts: &mut Facts<T>) {
         let list = &mut self.lists[segment];
         self.links.push_head(&mut list.order, slot);
         list.weight += facts.weight(slot);
         list.turned += 1;
         if list.turned > list.order.len / 16 {
             list.turned = 0;
-            list.stamp = (list.stamp + 1) & STAMP_MASK;
+            if segment != PROBATION {
+                facts.clocks[segment] = (facts.clocks[segment] + 1) % STAMPS;
+            }
         }
-        self.stamp(slot, segment);
+        Self::stamp(slot, segment, facts);
     }
 
-    fn leave(&mut self, slot: u32, facts: &Facts) {
-        let list = &mut self.lists[self.marks[slot as usize].segment()];
+    fn leave<T>(&mut self, slot: u32, facts: &Facts<T>) {
+        let list = &mut self.lists[facts.mark(slot).segment()];
         self.links.unlink(&mut list.order, slot);
         list.weight -= facts.weight(slot);
     }
 
     /// Notes where and when a slot has moved.
-    fn stamp(&mut self, slot: u32, segment: usize) {
-        let (count, stamp) = (self.count(slot), self.lists[segment].stamp);
-        self.marks[slot as usize] = Mark::new(segment, count, stamp);
+    fn stamp<T>(slot: u32, segment: usize, facts: &mut Facts<T>) {
+        let stamp = if segment == PROBATION { 0 } else { facts.clocks[segment] };
+        facts.set_mark(slot, Mark::new(segment, facts.mark(slot).uses(), stamp));
     }
 
-    #[inline]
-    fn accessed(&mut self) {
-        self.accesses += 1;
-        if self.accesses > self.aging_at {
-            self.age();
+    fn wrote<T>(&mut self, facts: &mut Facts<T>) {
+        self.writes += 1;
+        let period = PERIOD * facts.len() as u64;
+        if self.writes + (facts.hits - self.hits_at_aging) > period {
+            // Halved too: what was counted is worth half as much.
+            (self.writes, self.hits_at_aging) = (period / 2, facts.hits);
+            self.age(facts);
         }
     }
 
     /// Halves all counts. Residents' are rounded up: whoever stays counts for more than a stranger.
     #[cold]
-    fn age(&mut self) {
-        self.accesses /= 2;
+    fn age<T>(&mut self, facts: &mut Facts<T>) {
         self.sketch.halve();
-        for mark in &mut self.marks {
-            mark.0 -= mark.0 >> 1 & HALF_COUNT;
-        }
+        facts.halve_uses();
     }
 }

@@ -10,35 +10,36 @@ use crate::links::NIL;
 
 pub(crate) struct Shadow {
     index: Index,
-    facts: Facts,
+    facts: Facts<()>,
     segments: Segments,
     weight: u64,
     capacity: u64,
-    /// Hits since they were last asked for.
-    hits: u64,
+    /// Hits when they were last asked for.
+    hits_taken: u64,
 }
 
 impl Shadow {
     pub(crate) fn new(capacity: u64, window: u64) -> Self {
         Self {
             index: Index::default(),
-            facts: Facts::new(true),
+            facts: Facts::new(true, true),
             segments: Segments::new(capacity, window),
             weight: 0,
             capacity,
-            hits: 0,
+            hits_taken: 0,
         }
     }
 
     /// One access to the key with this hash: a hit, or a miss and the insertion that follows it.
     pub(crate) fn access(&mut self, hash: u32, weight: u64) {
-        let is_it = |slot: u32| self.facts.hashes().get(slot as usize) == Some(&hash);
+        let is_it = |slot: u32| (slot as usize) < self.facts.len() && self.facts.hash(slot) == hash;
         if let Some(slot) = self.index.find(hash, is_it) {
-            self.hits += 1;
-            self.segments.hit(slot, &self.facts);
+            if self.facts.hit(slot, hash) {
+                self.segments.used(slot, &mut self.facts);
+            }
         } else if weight <= self.capacity {
             while self.weight + weight > self.capacity {
-                let Some(victim) = self.segments.victim(NIL, &self.facts) else { break };
+                let Some(victim) = self.segments.victim(NIL, &mut self.facts) else { break };
                 self.remove(victim.slot);
             }
             self.push(hash, weight);
@@ -46,7 +47,8 @@ impl Shadow {
     }
 
     pub(crate) fn take_hits(&mut self) -> u64 {
-        std::mem::take(&mut self.hits)
+        let before = std::mem::replace(&mut self.hits_taken, self.facts.hits);
+        self.facts.hits - before
     }
 
     pub(crate) fn heap_bytes(&self) -> usize {
@@ -58,9 +60,9 @@ impl Shadow {
             self.index.rebuild(self.facts.len() * 3 / 2 + 1, self.facts.hashes());
         }
         let slot = self.facts.len() as u32;
-        self.facts.push(hash, weight);
+        self.facts.push((), hash, weight);
         self.index.insert(hash, slot);
-        self.segments.inserted(slot, &self.facts);
+        self.segments.inserted(slot, &mut self.facts);
         self.weight += weight;
     }
 
@@ -69,7 +71,7 @@ impl Shadow {
         self.index.remove(self.facts.hash(slot), slot);
         self.segments.removed(slot, &self.facts);
         let last = self.facts.len() as u32 - 1;
-        self.segments.close(slot, last);
+        self.segments.close(slot, last, &self.facts);
         if slot != last {
             self.index.renumber(self.facts.hash(last), last, slot);
         }
@@ -105,6 +107,6 @@ mod tests {
         assert_eq!(shadow.weight, 100);
         shadow.access(1001, 101);
         shadow.access(1001, 101);
-        assert_eq!((shadow.weight, shadow.hits), (100, 0));
+        assert_eq!((shadow.weight, shadow.take_hits()), (100, 0));
     }
 }

@@ -7,7 +7,8 @@
 //! ```
 //!
 //! The frame is [`Segments`]. A sample is ten accesses for each entry the shard may hold. Good nearly everywhere, slow
-//! to follow where recency suddenly rules: [`Auto`](super::Auto) measures instead of climbing.
+//! to follow where recency suddenly rules: [`Auto`](super::Auto) measures instead of climbing. A hit counts nothing but
+//! itself: the sample is looked at when something is inserted.
 //!
 //! Cost: as the frame. G. Einziger, O. Eytan, R. Friedman, B. Manes, "Adaptive software cache management",
 //! Middleware 2018.
@@ -25,12 +26,13 @@ impl TinyLfu {
         Self { segments: Segments::new(share, share / 100), climber: Climber::default() }
     }
 
-    fn sample(&mut self, is_hit: bool) {
-        self.climber.accesses += 1;
-        self.climber.hits += u64::from(is_hit);
-        if self.climber.accesses >= self.segments.sample().max(SAMPLE_MIN) {
+    fn sample<T>(&mut self, facts: &Facts<T>) {
+        self.climber.misses += 1;
+        let hits = facts.hits - self.climber.hits_before;
+        if self.climber.misses + hits >= self.segments.sample().max(SAMPLE_MIN) {
             let share = self.segments.share();
-            let step = self.climber.step(share as f64);
+            self.climber.hits_before = facts.hits;
+            let step = self.climber.step(hits, share as f64);
             // The main part is never nothing, unless there is room for one part alone.
             let window = (self.segments.window() as f64 + step).clamp(1.0, (share as f64 * 0.99).max(1.0));
             self.segments.set_window(window as u64);
@@ -47,17 +49,18 @@ const JUMP: f64 = 0.05;
 
 #[derive(Default)]
 struct Climber {
-    hits: u64,
-    accesses: u64,
+    /// Hits there had been before this sample.
+    hits_before: u64,
+    misses: u64,
     last: Option<f64>,
     step: f64,
 }
 
 impl Climber {
     /// Ends a sample; by how much the window is to change.
-    fn step(&mut self, share: f64) -> f64 {
-        let ratio = self.hits as f64 / self.accesses as f64;
-        (self.hits, self.accesses) = (0, 0);
+    fn step(&mut self, hits: u64, share: f64) -> f64 {
+        let ratio = hits as f64 / (hits + self.misses) as f64;
+        self.misses = 0;
         let change = ratio - self.last.unwrap_or(ratio);
         if self.last.is_none() {
             self.step = STEP * share;
@@ -70,31 +73,37 @@ impl Climber {
 }
 
 impl Replacement for TinyLfu {
-    fn inserted(&mut self, slot: u32, facts: &Facts) {
+    fn foresee<T>(&self, hash: u32, facts: &Facts<T>) {
+        self.segments.foresee(hash, facts);
+    }
+
+    fn foresee_leave<T>(&self, slot: u32, facts: &Facts<T>) {
+        self.segments.foresee_leave(slot, facts);
+    }
+
+    fn inserted<T>(&mut self, slot: u32, facts: &mut Facts<T>) {
         self.segments.inserted(slot, facts);
-        self.sample(false);
+        self.sample(facts);
     }
 
-    #[inline]
-    fn hit(&mut self, slot: u32, _hash: u32, facts: &Facts) {
-        self.segments.hit(slot, facts);
-        self.sample(true);
+    fn hit<T>(&mut self, slot: u32, facts: &mut Facts<T>) {
+        self.segments.used(slot, facts);
     }
 
-    fn overwritten(&mut self, slot: u32, old_weight: u64, facts: &Facts) {
+    fn overwritten<T>(&mut self, slot: u32, old_weight: u64, facts: &mut Facts<T>) {
         self.segments.overwritten(slot, old_weight, facts);
     }
 
-    fn victim(&mut self, keep: u32, facts: &Facts) -> Option<Victim> {
+    fn victim<T>(&mut self, keep: u32, facts: &mut Facts<T>) -> Option<Victim> {
         self.segments.victim(keep, facts)
     }
 
-    fn removed(&mut self, slot: u32, facts: &Facts) {
+    fn removed<T>(&mut self, slot: u32, facts: &mut Facts<T>) {
         self.segments.removed(slot, facts);
     }
 
-    fn close(&mut self, hole: u32, last: u32) {
-        self.segments.close(hole, last);
+    fn close<T>(&mut self, hole: u32, last: u32, facts: &Facts<T>) {
+        self.segments.close(hole, last, facts);
     }
 
     fn reserve(&mut self, slots: usize) {
@@ -113,7 +122,7 @@ impl Replacement for TinyLfu {
         self.segments.heap_bytes()
     }
 
-    fn validate(&self, facts: &Facts) {
+    fn validate<T>(&self, facts: &Facts<T>) {
         self.segments.validate(facts);
     }
 }
@@ -126,8 +135,8 @@ mod tests {
     fn climbs_on_while_it_gets_better_and_turns_when_it_does_not() {
         let mut climber = Climber::default();
         let mut sample = |hits| {
-            (climber.hits, climber.accesses) = (hits, 1000);
-            climber.step(1600.0)
+            climber.misses = 1000 - hits;
+            climber.step(hits, 1600.0)
         };
         assert_eq!(sample(500), 100.0, "the first step is up");
         assert_eq!(sample(510), 98.0, "better: go on, a little less");

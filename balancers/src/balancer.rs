@@ -7,6 +7,7 @@ use alloc::vec::Vec;
 use core::fmt::Debug;
 
 use crate::error::EditError;
+use crate::lookup::Lookup;
 use crate::members::Members;
 use crate::query::Query;
 use crate::rng::Rng;
@@ -48,6 +49,12 @@ pub trait Balancer: Send + Sync + Debug {
         let index = self.pick(query, rng)?;
         self.members().at(index).start();
         Some(index)
+    }
+
+    /// A table that answers [`Self::pick`] while every member is up at full share and the query avoids nobody, if there is
+    /// one.
+    fn lookup(&self) -> Option<Lookup> {
+        None
     }
 
     /// Every allowed member once, the best first.

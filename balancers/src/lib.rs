@@ -56,6 +56,7 @@ mod clock;
 mod error;
 mod hash;
 mod live;
+mod lookup;
 mod members;
 #[cfg(feature = "serde")]
 mod names;
@@ -77,6 +78,7 @@ pub use clock::{Clock, ManualClock};
 pub use error::{EditError, PickError};
 pub use hash::hash_key;
 pub use live::Outcome;
+pub use lookup::Lookup;
 pub use members::{ID_LEN_MAX, MEMBERS_MAX, Member, Members, Tag, WEIGHT_MAX};
 #[cfg(feature = "std")]
 pub use pool::{Change, Edit, Lease, MemberStatus, Peek, Pool, PoolBuilder, Reader, Values};

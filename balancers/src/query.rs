@@ -91,6 +91,17 @@ impl<'k> Query<'k> {
         self
     }
 
+    /// The same query elsewhere in memory. Mostly there is nobody to avoid, and nothing that would need it there.
+    #[cfg(feature = "std")]
+    #[inline(always)]
+    pub(crate) fn copy(&self) -> Self {
+        if self.avoids_any() {
+            self.clone()
+        } else {
+            Self { hash: self.hash, key: self.key, avoid: Avoid::Nobody }
+        }
+    }
+
     /// Whether this member is to be avoided.
     #[inline]
     #[must_use]

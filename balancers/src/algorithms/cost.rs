@@ -23,7 +23,7 @@ pub enum Cost {
 
 impl Cost {
     /// Whether `a` is loaded less than `b` for its weight.
-    #[inline]
+    #[inline(always)]
     pub(super) fn compare(self, a: &Member, b: &Member) -> Ordering {
         match self {
             Self::InFlight => {

@@ -28,11 +28,12 @@
 use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::vec::Vec;
+use core::ops::Range;
 
 use crc32fast::Hasher;
 
 use super::circle::Circle;
-use super::ring::{RING_POINTS_MAX, explain_circle};
+use super::ring::{RING_POINTS_MAX, changed_circle, explain_circle};
 use crate::balancer::Balancer;
 use crate::error::EditError;
 use crate::members::{Member, Members};
@@ -91,7 +92,9 @@ impl Ketama {
                     return Err(EditError::TooManyPoints { found, max: RING_POINTS_MAX });
                 }
                 points.reserve_exact(found as usize + 1);
-                members.iter().enumerate().for_each(|(index, member)| put_nginx(&mut points, member, index));
+                for (index, member) in members.iter().enumerate() {
+                    put_nginx(&mut points, member, index, 0..member.weight());
+                }
             }
             #[cfg(feature = "libketama")]
             KetamaScheme::Libketama => libketama::put_all(&mut points, &members),
@@ -128,6 +131,13 @@ impl Balancer for Ketama {
     }
 
     fn with_members(&self, members: Members) -> Result<Box<dyn Balancer>, EditError> {
+        // libketama's points depend on the whole set.
+        if self.scheme == KetamaScheme::Nginx && members.total_weight() * NGINX_POINTS <= RING_POINTS_MAX {
+            let circle = changed_circle(&self.circle, &self.members, &members, put_nginx);
+            if let Some(circle) = circle {
+                return Ok(Box::new(Self { members, circle, scheme: self.scheme }));
+            }
+        }
         Ok(Box::new(Self::new(members, self.scheme)?))
     }
 
@@ -145,7 +155,8 @@ impl Balancer for Ketama {
     }
 }
 
-fn put_nginx(points: &mut Vec<u64>, member: &Member, index: usize) {
+/// Each point follows from the one before, so those of the weight that is not asked for are worked out too.
+fn put_nginx(points: &mut Vec<u64>, member: &Member, index: usize, weights: Range<u32>) {
     let (host, port) = host_and_port(member.id());
     let mut base = Hasher::new();
     base.update(host.as_bytes());
@@ -153,11 +164,14 @@ fn put_nginx(points: &mut Vec<u64>, member: &Member, index: usize) {
     base.update(port.as_bytes());
     let base = base.finalize();
     let mut point = 0_u32;
-    for _ in 0..u64::from(member.weight()) * NGINX_POINTS {
+    let first = u64::from(weights.start) * NGINX_POINTS;
+    for j in 0..u64::from(weights.end) * NGINX_POINTS {
         let mut hasher = Hasher::new_with_initial(base);
         hasher.update(&point.to_le_bytes());
         point = hasher.finalize();
-        points.push(u64::from(point) << 32 | index as u64);
+        if j >= first {
+            points.push(u64::from(point) << 32 | index as u64);
+        }
     }
 }
 

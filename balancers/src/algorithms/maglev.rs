@@ -28,12 +28,14 @@
 use alloc::boxed::Box;
 use alloc::format;
 use alloc::string::String;
+use alloc::sync::Arc;
 use alloc::vec;
 use alloc::vec::Vec;
 
 use crate::balancer::Balancer;
 use crate::error::EditError;
 use crate::hash::{mix, seeded};
+use crate::lookup::{Lookup, Table, position, slot};
 use crate::members::{Member, Members};
 use crate::query::Query;
 use crate::rng::Rng;
@@ -45,7 +47,7 @@ pub const MAGLEV_SLOTS_MAX: u32 = 1 << 24;
 #[derive(Debug)]
 pub struct Maglev {
     members: Members,
-    table: Box<[u16]>,
+    table: Arc<[u16]>,
     slots: u32,
 }
 
@@ -74,8 +76,7 @@ impl Maglev {
 
     #[inline]
     fn at(&self, position: u64) -> Option<usize> {
-        let slot = (u128::from(position) * u128::from(self.slots)) >> 64;
-        self.table.get(slot as usize).map(|&index| usize::from(index))
+        slot(&self.table, position)
     }
 
     #[cold]
@@ -95,12 +96,16 @@ impl Balancer for Maglev {
 
     #[inline]
     fn pick(&self, query: &Query<'_>, rng: &mut Rng) -> Option<usize> {
-        let position = query.position().unwrap_or_else(|| rng.next_u64());
+        let position = position(query, rng);
         if self.members.admit_all(query) {
             self.at(position)
         } else {
             self.pick_admitted(position, query, rng)
         }
+    }
+
+    fn lookup(&self) -> Option<Lookup> {
+        Some(Lookup(Table::Slots(self.table.clone())))
     }
 
     fn with_members(&self, members: Members) -> Result<Box<dyn Balancer>, EditError> {

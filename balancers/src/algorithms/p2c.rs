@@ -72,7 +72,7 @@ impl P2c {
         self.members.draw(query, rng)
     }
 
-    #[inline]
+    #[inline(always)]
     fn lighter(&self, a: usize, b: usize) -> usize {
         let order = self.cost.compare(self.members.at(a), self.members.at(b));
         // Nobody can predict it; a mispredicted branch costs more than both loads.
@@ -92,6 +92,13 @@ impl Balancer for P2c {
         }
         let (a, b) = self.pairs.draw(rng)?;
         Some(self.lighter(a, b))
+    }
+
+    #[inline]
+    fn acquire(&self, query: &Query<'_>, rng: &mut Rng) -> Option<usize> {
+        let index = self.pick(query, rng)?;
+        self.members.at(index).start();
+        Some(index)
     }
 
     fn with_members(&self, members: Members) -> Result<Box<dyn Balancer>, EditError> {
@@ -133,7 +140,7 @@ impl Pairs {
     }
 
     /// Two different indices; twice the same if there is only one member.
-    #[inline]
+    #[inline(always)]
     fn draw(&self, rng: &mut Rng) -> Option<(usize, usize)> {
         match self {
             Self::Equal { n: 0 } => None,

@@ -26,11 +26,13 @@
 //! ```
 
 use alloc::boxed::Box;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::hint::select_unpredictable;
 
 use crate::balancer::Balancer;
 use crate::error::EditError;
+use crate::lookup::{Lookup, Table};
 use crate::members::Members;
 use crate::query::Query;
 use crate::rng::Rng;
@@ -76,6 +78,10 @@ impl Balancer for Random {
         if self.members.admit_all(query) { self.cells.draw(rng) } else { self.draw_admitted(query, rng) }
     }
 
+    fn lookup(&self) -> Option<Lookup> {
+        Some(Lookup(Table::Cells(self.cells.clone())))
+    }
+
     fn with_members(&self, members: Members) -> Result<Box<dyn Balancer>, EditError> {
         Ok(Box::new(Self::new(members)))
     }
@@ -85,8 +91,8 @@ impl Balancer for Random {
 const DRAWS: usize = 8;
 
 /// Walker's table: in each cell the height of its own member (upper half) and the other member (lower half).
-#[derive(Debug)]
-pub(super) struct Cells(Box<[u64]>);
+#[derive(Clone, Debug)]
+pub(crate) struct Cells(Arc<[u64]>);
 
 impl Cells {
     pub(super) fn new(members: &Members) -> Self {
@@ -108,7 +114,7 @@ impl Cells {
     }
 
     #[inline]
-    pub(super) fn draw(&self, rng: &mut Rng) -> Option<usize> {
+    pub(crate) fn draw(&self, rng: &mut Rng) -> Option<usize> {
         let number = rng.next_u64();
         let own = ((number & LOW) * self.0.len() as u64) >> 32;
         let cell = *self.0.get(own as usize)?;

@@ -12,7 +12,7 @@
 //! belong to the smaller id. A key whose member is down goes to the next point of a member that is up, and comes
 //! back with it.
 //!
-//! Pick: O(1), one hash and two cache lines. Memory: 12 to 16 bytes a point. A member's share is within √(1/points)
+//! Pick: O(1), one hash and one or two cache lines. Memory: 14 bytes a point. A member's share is within √(1/points)
 //! of its weight: 8 % at 160 points. Limit: [`RING_POINTS_MAX`] points. Not for a key that alone is too much for a
 //! member: [`BoundedRing`](super::BoundedRing). Source: D. Karger et al., "Consistent Hashing and Random Trees", 1997.
 //!
@@ -28,6 +28,7 @@
 use alloc::boxed::Box;
 use alloc::format;
 use alloc::string::String;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::ops::Range;
 
@@ -35,18 +36,19 @@ use super::circle::{Circle, Owners};
 use crate::balancer::Balancer;
 use crate::error::EditError;
 use crate::hash::ring_point;
+use crate::lookup::{Lookup, Table, position};
 use crate::members::{Member, Members};
 use crate::query::Query;
 use crate::rng::Rng;
 
-/// The most points on a ring (256 MB of them).
+/// The most points on a ring (240 MB of them).
 pub const RING_POINTS_MAX: u64 = 1 << 24;
 
 /// A consistent ring; see the module's page.
 #[derive(Debug)]
 pub struct Ring {
     members: Members,
-    circle: Circle,
+    circle: Arc<Circle>,
     points_per_weight: u32,
 }
 
@@ -61,7 +63,7 @@ impl Ring {
         for (index, member) in members.iter().enumerate() {
             put(&mut points, member, index, 0..member.weight() * points_per_weight);
         }
-        Ok(Self { members, circle: Circle::new(points), points_per_weight })
+        Ok(Self { members, circle: Arc::new(Circle::new(points)), points_per_weight })
     }
 
     /// Points for each unit of weight.
@@ -74,21 +76,12 @@ impl Ring {
     pub(super) fn changed(&self, members: Members) -> Result<Self, EditError> {
         let per = self.points_per_weight;
         checked_points(&members, per)?;
-        let (mut gone, mut come) = (Vec::new(), Vec::new());
-        // A member's points of a smaller weight are the first of those of a larger one.
-        let positions = self.members.positions_in(&members).into_iter();
-        for ((index, old), now) in self.members.iter().enumerate().zip(positions) {
-            let now = now.map_or(0, |index| members.at(index).weight());
-            put(&mut gone, old, index, now.min(old.weight()) * per..old.weight() * per);
-        }
-        let positions = members.positions_in(&self.members).into_iter();
-        for ((index, new), was) in members.iter().enumerate().zip(positions) {
-            let was = was.map_or(0, |index| self.members.at(index).weight());
-            put(&mut come, new, index, was.min(new.weight()) * per..new.weight() * per);
-        }
-        let owners = Owners::between(&self.members, &members);
-        match self.circle.changed(&owners, gone, come) {
-            Some(circle) => Ok(Self { members, circle, points_per_weight: per }),
+        let circle =
+            changed_circle(&self.circle, &self.members, &members, |points, member, index, weights| {
+                put(points, member, index, weights.start * per..weights.end * per);
+            });
+        match circle {
+            Some(circle) => Ok(Self { members, circle: Arc::new(circle), points_per_weight: per }),
             None => Self::new(members, per),
         }
     }
@@ -96,7 +89,7 @@ impl Ring {
     /// Where the query's key stands on the circle; anywhere, if it has none.
     #[inline]
     pub(super) fn place(query: &Query<'_>, rng: &mut Rng) -> u32 {
-        (query.position().unwrap_or_else(|| rng.next_u64()) >> 32) as u32
+        (position(query, rng) >> 32) as u32
     }
 
     pub(super) fn circle(&self) -> &Circle {
@@ -118,6 +111,10 @@ impl Balancer for Ring {
         Ok(Box::new(self.changed(members)?))
     }
 
+    fn lookup(&self) -> Option<Lookup> {
+        Some(Lookup(Table::Circle(self.circle.clone())))
+    }
+
     fn candidates(&self, query: &Query<'_>, rng: &mut Rng) -> Vec<usize> {
         self.circle.order(Self::place(query, rng), &self.members, query)
     }
@@ -130,6 +127,29 @@ impl Balancer for Ring {
         let place = Self::place(query, &mut rng.clone());
         explain_circle(&self.circle, place, &self.members, self.pick(query, rng))
     }
+}
+
+/// The circle over other members, whose points depend on their own weight alone: those of a smaller weight are the first
+/// of those of a larger one. `put` adds a member's points that stand for a range of its weight.
+pub(super) fn changed_circle(
+    circle: &Circle,
+    old: &Members,
+    new: &Members,
+    put: impl Fn(&mut Vec<u64>, &Member, usize, Range<u32>),
+) -> Option<Circle> {
+    // What is in `those` and not in `others`.
+    let only = |those: &Members, others: &Members| {
+        let mut points = Vec::new();
+        let positions = those.positions_in(others).into_iter();
+        for ((index, member), other) in those.iter().enumerate().zip(positions) {
+            let other = other.map_or(0, |index| others.at(index).weight());
+            if other < member.weight() {
+                put(&mut points, member, index, other..member.weight());
+            }
+        }
+        points
+    };
+    circle.changed(&Owners::between(old, new), only(old, new), only(new, old))
 }
 
 /// Why a circle gave this member for this place.

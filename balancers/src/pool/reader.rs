@@ -44,10 +44,14 @@ impl<T> Reader<T> {
     ///
     /// # Errors
     /// As [`Pool::pick`].
-    #[inline]
+    #[inline(always)]
     pub fn pick(&mut self, query: &Query<'_>) -> Result<Lease<T>, PickError> {
-        self.refresh();
-        self.snapshot.pick(query, &mut self.rng)
+        if self.is_fresh()
+            && let Some(seat) = self.snapshot.try_acquire(query, &mut self.rng)
+        {
+            return Ok(Lease::new(Arc::clone(seat)));
+        }
+        self.pick_or_say_why(&query.copy())
     }
 
     /// As [`Self::pick`], but nothing is counted: for algorithms that do not look at load, when the caller does not
@@ -66,10 +70,15 @@ impl<T> Reader<T> {
     ///
     /// # Errors
     /// As [`Pool::pick`].
-    #[inline]
+    #[inline(always)]
     pub fn peek(&mut self, query: &Query<'_>) -> Result<Peek<'_, T>, PickError> {
-        self.refresh();
-        self.snapshot.peek(query, &mut self.rng)
+        if self.is_fresh()
+            && let Some(index) = self.snapshot.try_pick(query, &mut self.rng)
+        {
+            // Asked for by its number, because a borrow would last through what follows.
+            return self.snapshot.peek_at(index).ok_or(PickError::Empty);
+        }
+        self.peek_or_say_why(&query.copy())
     }
 
     /// The pool it reads.
@@ -78,11 +87,31 @@ impl<T> Reader<T> {
         &self.pool
     }
 
+    // Apart, so that no more than a table's answer and the virtual call is compiled into the caller's loop.
+    #[cold]
+    #[inline(never)]
+    fn pick_or_say_why(&mut self, query: &Query<'_>) -> Result<Lease<T>, PickError> {
+        self.refresh();
+        self.snapshot.pick(query, &mut self.rng)
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn peek_or_say_why(&mut self, query: &Query<'_>) -> Result<Peek<'_, T>, PickError> {
+        self.refresh();
+        self.snapshot.peek(query, &mut self.rng)
+    }
+
+    #[inline]
+    fn is_fresh(&self) -> bool {
+        self.pool.version() == self.version
+    }
+
     #[inline]
     fn refresh(&mut self) {
-        let version = self.pool.version();
-        if version != self.version {
-            self.version = version;
+        if !self.is_fresh() {
+            // The version first, as in `new`.
+            self.version = self.pool.version();
             self.snapshot = self.pool.snapshot();
         }
     }

@@ -92,7 +92,7 @@ impl<T> Pool<T> {
         seed: Option<u64>,
     ) -> Self {
         let inner = Inner {
-            current: Current::new(Snapshot { balancer, seats: Box::new([]) }),
+            current: Current::new(Snapshot::new(balancer, Box::new([]))),
             control: Mutex::new(Control::default()),
             shared,
             panic_percent,
@@ -155,7 +155,7 @@ impl<T> Pool<T> {
         change.note_draining(&members, &drained_before, &drained);
         let lives = members.iter().map(Member::live_arc);
         let seats = draft.into_iter().zip(lives).map(|(draft, live)| draft.into_seat(live)).collect();
-        self.inner.current.replace(Snapshot { balancer, seats });
+        self.inner.current.replace(Snapshot::new(balancer, seats));
         // Only now is anybody closed: until the new state was there, the old one had to offer somebody.
         members.settle();
         control.see_off(&change.removed, &before.seats, &members);
@@ -179,7 +179,7 @@ impl<T> Pool<T> {
         members.settle();
         if snapshot.balancer.follows_health() {
             let balancer = Arc::from(snapshot.balancer.with_members(members.clone())?);
-            self.inner.current.replace(Snapshot { balancer, seats: snapshot.seats.clone() });
+            self.inner.current.replace(Snapshot::new(balancer, snapshot.seats.clone()));
         }
         Ok(true)
     }
@@ -324,24 +324,30 @@ impl<T> Pool<T> {
         Arc::new(live)
     }
 
+    // One call of `use_it`: with two it is compiled apart, and what it returns goes through memory (7 ns).
     #[inline]
     fn with_rng<R>(&self, use_it: impl FnOnce(&mut Rng) -> R) -> R {
-        if let Some(seed) = &self.inner.seed {
+        let mut rng = match &self.inner.seed {
             // Numbers in a row are good seeds only if the first number drawn from each is far from the others': so
             // the first is drawn here.
-            let mut rng = Rng::new(seed.fetch_add(1, Ordering::Relaxed));
-            return use_it(&mut Rng::new(rng.next_u64()));
+            Some(seed) => Rng::new(Rng::new(seed.fetch_add(1, Ordering::Relaxed)).next_u64()),
+            None => match CHANCE.get() {
+                0 => first_chance(),
+                state => Rng::new(state),
+            },
+        };
+        let result = use_it(&mut rng);
+        if self.inner.seed.is_none() {
+            CHANCE.set(rng.state());
         }
-        CHANCE.with(|chance| {
-            let mut rng = Rng::new(match chance.get() {
-                0 => RandomState::new().hash_one(0_u8),
-                state => state,
-            });
-            let result = use_it(&mut rng);
-            chance.set(rng.state());
-            result
-        })
+        result
     }
+}
+
+#[cold]
+#[inline(never)]
+fn first_chance() -> Rng {
+    Rng::new(RandomState::new().hash_one(0_u8))
 }
 
 impl<T> Clone for Pool<T> {

@@ -13,7 +13,12 @@ use http_body::{Body as HttpBody, Frame, SizeHint};
 use http_body_util::{BodyExt, Collected, combinators::UnsyncBoxBody};
 use hyper::body::Incoming;
 
-use crate::{client_body::ClientBody, observe::Counter, rewrite, upstream::ResponseBody};
+use crate::{
+    client_body::ClientBody,
+    observe::Counter,
+    rewrite,
+    upstream::{Handover, ResponseBody},
+};
 
 /// A body from one of the places bodies come from.
 #[derive(Debug, Default)]
@@ -27,6 +32,8 @@ pub enum Body {
     Client(ClientBody),
     /// Arriving from a member.
     Member(Member),
+    /// On its way to a member.
+    Sent(Sent),
     /// Anything else.
     Boxed(UnsyncBoxBody<Bytes, BodyError>),
 }
@@ -34,6 +41,10 @@ pub enum Body {
 /// The body of a member's answer; its lease ends with it.
 #[derive(Debug)]
 pub struct Member(pub(crate) ResponseBody);
+
+/// The body of a request that is being sent; it can still be taken back.
+#[derive(Debug)]
+pub struct Sent(pub(crate) Handover);
 
 impl Body {
     /// A client's body, of at most `len_max` bytes, that has to keep coming.
@@ -67,6 +78,14 @@ impl Body {
         B: HttpBody<Data = Bytes, Error = BodyError> + Send + 'static,
     {
         Body::Boxed(UnsyncBoxBody::new(body))
+    }
+
+    /// Lets a client take so long between two pieces, however few they are: an answer has begun, and both sides talk.
+    pub(crate) fn be_patient(&mut self, silence_max: Duration) {
+        match self {
+            Body::Client(body) => body.be_patient(silence_max),
+            Body::Boxed(_) | Body::Sent(_) | Body::Member(_) | Body::Full(_) | Body::Empty => {}
+        }
     }
 
     /// There is nothing in it and nothing will come.
@@ -110,6 +129,7 @@ impl HttpBody for Body {
             },
             Body::Client(body) => body.poll_frame(cx),
             Body::Member(body) => Pin::new(&mut body.0).poll_frame(cx),
+            Body::Sent(body) => body.0.poll_frame(cx),
             Body::Boxed(body) => Pin::new(body).poll_frame(cx),
         }
     }
@@ -120,6 +140,7 @@ impl HttpBody for Body {
             Body::Full(_) => false,
             Body::Client(body) => body.incoming.is_end_stream(),
             Body::Member(body) => body.0.is_end_stream(),
+            Body::Sent(body) => body.0.is_end_stream(),
             Body::Boxed(body) => body.is_end_stream(),
         }
     }
@@ -130,6 +151,7 @@ impl HttpBody for Body {
             Body::Full(bytes) => SizeHint::with_exact(bytes.len() as u64),
             Body::Client(body) => body.incoming.size_hint(),
             Body::Member(body) => body.0.size_hint(),
+            Body::Sent(body) => body.0.size_hint(),
             Body::Boxed(body) => body.size_hint(),
         }
     }
@@ -156,11 +178,17 @@ pub enum BodyError {
     MemberSilent(Duration),
     /// The connection to the member was lost.
     Io(io::Error),
+    /// Nobody wants the rest of a request's body.
+    Unwanted(h2::Error),
 }
 
 impl BodyError {
     pub(crate) fn member(error: impl std::error::Error + Send + Sync + 'static) -> Self {
         BodyError::Member(Box::new(error))
+    }
+
+    pub(crate) fn unwanted() -> Self {
+        BodyError::Unwanted(h2::Reason::CANCEL.into())
     }
 }
 
@@ -178,6 +206,7 @@ impl fmt::Display for BodyError {
                 write!(f, "response body: nothing came for {} ms", time.as_millis())
             }
             BodyError::Io(error) => write!(f, "response body: {error}"),
+            BodyError::Unwanted(_) => f.write_str("request body: the rest is not wanted"),
         }
     }
 }
@@ -187,6 +216,7 @@ impl std::error::Error for BodyError {
         match self {
             BodyError::Client(error) => Some(error),
             BodyError::Io(error) => Some(error),
+            BodyError::Unwanted(error) => Some(error),
             BodyError::Member(error) => Some(&**error),
             _ => None,
         }

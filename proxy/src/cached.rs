@@ -180,8 +180,14 @@ pub(crate) async fn answer(
     let body = if cache.wants(&ask, false) { peek(body).await } else { body };
     if !cache.wants(&ask, !body.is_empty()) {
         let sent = cache.now();
-        let head =
-            RequestHead { method: &parts.method, target, headers: &parts.headers, upgrade: None, interims };
+        let head = RequestHead {
+            method: &parts.method,
+            target,
+            headers: &parts.headers,
+            upgrade: None,
+            interims,
+            takes_trailers: admitted.takes_trailers,
+        };
         let response = send(state, admitted.client, head, body, &mut note.trail).await?;
         return Ok(cache.past(ask, sent, response).await.map(payload));
     }
@@ -202,6 +208,7 @@ pub(crate) async fn answer(
                     headers: &headers,
                     upgrade: None,
                     interims,
+                    takes_trailers: false,
                 };
                 let answer = send(&state, address, head, Body::Empty, &mut trail).await;
                 shared.lock().join(trail);

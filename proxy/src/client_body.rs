@@ -30,8 +30,15 @@ pub struct ClientBody {
 
 impl ClientBody {
     pub(crate) fn new(incoming: Incoming, len_max: u64, silence_max: Duration) -> Self {
-        let pace = Pace { silence_max, waited: Duration::ZERO, waiting_since: None };
+        let pace = Pace { silence_max, rate_min: RATE_MIN, waited: Duration::ZERO, waiting_since: None };
         Self { incoming, pace, len_max, received: 0, counter: None, timer: None }
+    }
+
+    /// From now on it may be silent so long, and as slow as it likes.
+    pub(crate) fn be_patient(&mut self, silence_max: Duration) {
+        self.pace.silence_max = self.pace.silence_max.max(silence_max);
+        self.pace.rate_min = 0;
+        self.timer = None;
     }
 
     pub(crate) fn poll_frame(
@@ -82,6 +89,8 @@ impl ClientBody {
 #[derive(Debug)]
 struct Pace {
     silence_max: Duration,
+    /// Bytes a second.
+    rate_min: u64,
     waited: Duration,
     waiting_since: Option<Instant>,
 }
@@ -91,12 +100,12 @@ impl Pace {
         self.waiting_since.get_or_insert(now);
     }
 
-    /// A piece came: after the first `silence_max` of waiting the rate must be at least [`RATE_MIN`].
+    /// A piece came: after the first `silence_max` of waiting the rate must be at least `rate_min`.
     fn is_too_slow(&mut self, received: u64, now: Instant) -> bool {
         if let Some(since) = self.waiting_since.take() {
             self.waited += now - since;
         }
-        self.waited > self.silence_max && received < RATE_MIN * self.waited.as_secs()
+        self.waited > self.silence_max && received < self.rate_min * self.waited.as_secs()
     }
 }
 
@@ -111,8 +120,12 @@ mod tests {
     fn only_waiting_counts_and_a_drip_is_too_slow() {
         let start = Instant::now();
         let at = |seconds: u64| start + Duration::from_secs(seconds);
-        let pace =
-            || Pace { silence_max: Duration::from_secs(10), waited: Duration::ZERO, waiting_since: None };
+        let pace = || Pace {
+            silence_max: Duration::from_secs(10),
+            rate_min: RATE_MIN,
+            waited: Duration::ZERO,
+            waiting_since: None,
+        };
 
         let mut drip = pace();
         let mut slow = (0..20).map(|n| {

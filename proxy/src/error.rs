@@ -2,7 +2,7 @@
 
 use std::{fmt, io};
 
-use http::{HeaderValue, Response, StatusCode, header};
+use http::{HeaderValue, Response, StatusCode, Version, header, request::Parts};
 
 use crate::{
     admit::Refusal,
@@ -48,7 +48,9 @@ impl Error {
             }
             Error::Send(SendError::Client(_)) => StatusCode::BAD_REQUEST,
             Error::Send(SendError::Silent { .. }) => StatusCode::GATEWAY_TIMEOUT,
-            Error::Send(SendError::Exchange { .. }) | Error::SharedFetch => StatusCode::BAD_GATEWAY,
+            Error::Send(SendError::Exchange { .. } | SendError::Stream { .. }) | Error::SharedFetch => {
+                StatusCode::BAD_GATEWAY
+            }
         }
     }
 
@@ -73,6 +75,42 @@ impl Error {
             headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
         response
+    }
+}
+
+/// What a gRPC client asks in. Its own errors stand in trailers, and it reads no other: see [`into_grpc`].
+pub(crate) fn is_grpc(parts: &Parts) -> bool {
+    let kind = parts.headers.get(header::CONTENT_TYPE).map(HeaderValue::as_bytes).unwrap_or_default();
+    parts.version == Version::HTTP_2 && kind.starts_with(b"application/grpc")
+}
+
+/// Says an answer of our own so that a gRPC client understands it: in the fields that are trailers at the same time,
+/// because nothing follows them ("Trailers-Only").
+pub(crate) fn into_grpc(response: Response<Body>) -> Response<Body> {
+    let status = response.status();
+    let (mut parts, _) = response.into_parts();
+    parts.status = StatusCode::OK;
+    parts.headers.remove(header::CONTENT_LENGTH);
+    parts.headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
+    parts.headers.insert("grpc-status", HeaderValue::from(grpc_code(status)));
+    let reason = status.canonical_reason().unwrap_or("error");
+    if let Ok(message) = HeaderValue::from_str(&format!("{} {reason}", status.as_u16())) {
+        parts.headers.insert("grpc-message", message);
+    }
+    Response::from_parts(parts, Body::Empty)
+}
+
+/// <https://github.com/grpc/grpc/blob/master/doc/http-grpc-status-mapping.md>, with the statuses of limits added.
+fn grpc_code(status: StatusCode) -> u16 {
+    match status.as_u16() {
+        400 => 13,
+        401 | 407 => 16,
+        403 => 7,
+        404 => 12,
+        408 => 4,
+        413 | 414 | 431 => 8,
+        429 | 502 | 503 | 504 => 14,
+        _ => 2,
     }
 }
 

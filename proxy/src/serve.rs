@@ -18,7 +18,7 @@ use crate::{
     admit::{admission::Admitted, client::Peer},
     body::{Body, Member},
     cached,
-    error::Error,
+    error::{Error, into_grpc, is_grpc},
     filter::{self, Filters},
     forward,
     headers::{HopByHop, append_via, strip_hop_by_hop},
@@ -49,12 +49,14 @@ pub(crate) async fn serve(
 ) -> Response<Observed<Body>> {
     let (mut parts, body) = request.into_parts();
     let mut note = observer.arrived(client.peer.address, &parts, state.access_log.as_ref());
+    let is_grpc = is_grpc(&parts);
     let id = state.request_id.then(|| settle_request_id(&mut parts.headers));
     let mut response = match answer(state, client, parts, body, &mut note).await {
         Ok(response) => response,
         Err(error) => {
             note.failed(error.status(), &error);
-            error.into_response()
+            let response = error.into_response();
+            if is_grpc { into_grpc(response) } else { response }
         }
     };
     if let Some(id) = id {
@@ -101,6 +103,7 @@ async fn answer(
         headers: &parts.headers,
         upgrade,
         interims: parts.extensions.get(),
+        takes_trailers: admitted.takes_trailers,
     };
     let answer = if admission.is_forward {
         forward::send(state, head, body).await?

@@ -15,7 +15,7 @@ use crate::{
     cached::{self, Opened},
     config::{Address, Config, Member, Timeouts},
     observe::{AccessLogWriter, GroupFacts},
-    tls::{self, ServerTls, TlsError},
+    tls::{MemberTls, ServerTls, TlsError},
     upstream::{Group, Settings},
 };
 
@@ -45,7 +45,7 @@ impl State {
         let tls = config.tls.as_ref().map(ServerTls::build).transpose().map_err(StartError::Tls)?;
         let is_tls = |member: &Member| matches!(member.address, Address::Tls { .. });
         let all = server.members.iter().chain(config.groups.iter().flat_map(|group| &group.members));
-        let upstream_tls = all.into_iter().any(is_tls).then(|| tls::client(&config.upstream_tls));
+        let upstream_tls = all.into_iter().any(is_tls).then(|| MemberTls::build(&config.upstream_tls));
         let upstream_tls = upstream_tls.transpose().map_err(StartError::Tls)?;
         let cache = cached::open(config, previous.and_then(|state| state.cache.as_ref()))?;
         let access_log = AccessLogWriter::follow(
@@ -118,7 +118,7 @@ impl State {
     }
 }
 
-fn settings_of(config: &Config, tls: Option<Arc<rustls::ClientConfig>>) -> Settings {
+fn settings_of(config: &Config, tls: Option<MemberTls>) -> Settings {
     Settings {
         balance: config.server.balance,
         timeouts: config.server.timeouts,

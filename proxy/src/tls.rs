@@ -16,7 +16,7 @@ use std::{
 
 use rustls::{
     ClientConfig, RootCertStore, ServerConfig,
-    client::verify_server_name,
+    client::{Resumption, verify_server_name},
     crypto::{CryptoProvider, ring},
     pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject},
     server::{ClientHello, ParsedCertificate, ResolvesServerCert},
@@ -55,7 +55,29 @@ fn server(config: &TlsConfig) -> Result<Arc<ServerConfig>, TlsError> {
 }
 
 /// What connections to members need.
-pub(crate) fn client(config: &ClientTlsConfig) -> Result<Arc<ClientConfig>, TlsError> {
+#[derive(Debug, Clone)]
+pub(crate) struct MemberTls {
+    /// For HTTP/1.1 only.
+    pub(crate) one: Arc<ClientConfig>,
+    /// Offers HTTP/2 as well; absent when it is not wanted.
+    pub(crate) either: Option<Arc<ClientConfig>>,
+}
+
+impl MemberTls {
+    pub(crate) fn build(config: &ClientTlsConfig) -> Result<Self, TlsError> {
+        let one = client(config)?;
+        let either = config.http2.then(|| {
+            let mut either = one.clone();
+            either.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+            // A session resumed is one of the same protocol.
+            either.resumption = Resumption::in_memory_sessions(SESSIONS_MAX);
+            Arc::new(either)
+        });
+        Ok(Self { one: Arc::new(one), either })
+    }
+}
+
+fn client(config: &ClientTlsConfig) -> Result<ClientConfig, TlsError> {
     let mut roots = RootCertStore::empty();
     match &config.ca {
         Some(file) => {
@@ -76,7 +98,7 @@ pub(crate) fn client(config: &ClientTlsConfig) -> Result<Arc<ClientConfig>, TlsE
             .map_err(|error| TlsError::new(&pair.certificate, error))?,
         None => builder.with_no_client_auth(),
     };
-    Ok(Arc::new(client))
+    Ok(client)
 }
 
 /// The name that a member's certificate must bear.
@@ -120,6 +142,9 @@ fn certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
 fn private_key(file: &Path) -> Result<PrivateKeyDer<'static>, TlsError> {
     PrivateKeyDer::from_pem_file(file).map_err(|error| TlsError::new(file, error))
 }
+
+/// Members whose TLS sessions are remembered.
+const SESSIONS_MAX: usize = 256;
 
 /// A file that TLS needs and cannot use.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! listen = [ip] ":" port | "unix:" path
-//! member = [ "http://" | "https://" ] host [ ":" port ] [ "^" weight ] | "unix:" path [ "^" weight ]
+//! member = [ "http://" | "https://" | "h2://" ] host [ ":" port ] [ "^" weight ] | "unix:" path [ "^" weight ]
 //! host   = name | ipv4 | "[" ipv6 "]"
 //! ```
 
@@ -77,6 +77,13 @@ pub enum Address {
         /// Never 0.
         port: u16,
     },
+    /// HTTP/2 without TLS, known to be spoken there.
+    H2 {
+        /// Without brackets.
+        host: String,
+        /// Never 0.
+        port: u16,
+    },
     /// A socket in the file system.
     Unix(PathBuf),
 }
@@ -88,6 +95,8 @@ impl fmt::Display for Address {
             Address::Tcp { host, port } => write!(f, "{host}:{port}"),
             Address::Tls { host, port } if host.contains(':') => write!(f, "https://[{host}]:{port}"),
             Address::Tls { host, port } => write!(f, "https://{host}:{port}"),
+            Address::H2 { host, port } if host.contains(':') => write!(f, "h2://[{host}]:{port}"),
+            Address::H2 { host, port } => write!(f, "h2://{host}:{port}"),
             Address::Unix(path) => write!(f, "unix:{}", path.display()),
         }
     }
@@ -120,6 +129,11 @@ impl FromStr for Member {
             let (host, port) = split_port(authority)?;
             let host = checked_host(host)?;
             return Ok(Member { address: Address::Tls { host, port: port.unwrap_or(443) }, weight });
+        }
+        if let Some(authority) = place.strip_prefix("h2://") {
+            let (host, port) = split_port(authority)?;
+            let host = checked_host(host)?;
+            return Ok(Member { address: Address::H2 { host, port: port.unwrap_or(80) }, weight });
         }
         let authority = place.strip_prefix("http://").unwrap_or(place);
         let (host, port) = split_port(authority)?;
@@ -233,6 +247,8 @@ mod tests {
     #[test]
     fn members_beyond_goproxy() {
         assert_eq!(member("[::1]:80^2"), Ok(("[::1]:80".into(), 2)));
+        assert_eq!(member("h2://grpc.local:50051^2"), Ok(("h2://grpc.local:50051".into(), 2)));
+        assert_eq!(member("h2://[::1]:1"), Ok(("h2://[::1]:1".into(), 1)));
         assert_eq!(member("http://a_b.local:81"), Ok(("a_b.local:81".into(), 1)));
         assert_eq!(member("unix:/run/app.sock^3"), Ok(("unix:/run/app.sock".into(), 3)));
     }

@@ -123,7 +123,7 @@ pub const KEYS: &[Key] = &[
         "Where clients connect: \":8080\" (every address), \"127.0.0.1:8080\", \"[::1]:8080\" or \"unix:/path\"."),
     key("server", "reverse", Flag, "true", "", "true: a reverse proxy before proxy_pass. false: a forward proxy."),
     key("server", "proxy_pass", Texts, "", "[\"127.0.0.1:6000^2\", \"127.0.0.1:7000\"]",
-        "The members: \"host:port\", \"[ipv6]:port\" or \"unix:/path\", each with ^weight (1 to 65535) if it is not 1."),
+        "The members: \"host:port\", \"[ipv6]:port\", \"https://host\", \"h2://host:port\" (HTTP/2 without TLS) or \"unix:/path\", each with ^weight (1 to 65535) if it is not 1."),
     key("server", "balance", Choice(algorithms), "\"p2c\"", "", "Who takes a request."),
     key("server", "inverse_mode", Number(0, 5), "", "2",
         "goproxy's name for balance: 0 random, 1 round_robin, 2 p2c, 3 ring, 4 bounded_ring, 5 least_load."),
@@ -181,6 +181,8 @@ pub const KEYS: &[Key] = &[
     key("upstream_tls", "certificate", Text, "", "\"client.pem\"", "What members may ask for; goes with key."),
     key("upstream_tls", "key", Text, "", "\"client-key.pem\"", "Its key."),
 
+    key("upstream_tls", "http2", Flag, "true", "", "Whether members may choose HTTP/2 (ALPN)."),
+
     key("upstreams", "name", Text, "", "\"images\"", "What rules call it; needed."),
     key("upstreams", "proxy_pass", Texts, "", "[\"127.0.0.1:6000\"]", "Its members, as in [server]; needed."),
     key("upstreams", "balance", Choice(algorithms), "", "\"p2c\"", "Who takes a request."),
@@ -213,6 +215,7 @@ pub const KEYS: &[Key] = &[
     key("retry", "max_body_bytes", Number(0, 16 << 20), "65536", "", "Request bodies up to this size are kept to be sent again."),
 
     key("queue", "max_connections", Number(1, 1_000_000), "10000", "", "Requests at one member at the same time."),
+    key("queue", "max_streams", Number(1, 1_000), "100", "", "Of these, over one HTTP/2 connection; for more, another is opened."),
     key("queue", "max_pending", Number(0, 1_000_000), "1000", "", "Requests that wait when all members are full; further ones get 503."),
     key("queue", "timeout", SECONDS, "5", "", "Seconds that a request waits."),
 

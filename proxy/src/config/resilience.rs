@@ -74,6 +74,8 @@ pub struct RetryConfig {
 pub struct QueueConfig {
     /// `max_connections`: requests at one member at the same time.
     pub max_connections: u32,
+    /// `max_streams`: of these, over one HTTP/2 connection.
+    pub max_streams: usize,
     /// `max_pending`: requests that wait when all members are full; further ones are refused.
     pub max_pending: u32,
     /// `timeout`: how long a request waits.
@@ -112,7 +114,12 @@ impl Default for RetryConfig {
 
 impl Default for QueueConfig {
     fn default() -> Self {
-        QueueConfig { max_connections: 10_000, max_pending: 1_000, timeout: Duration::from_secs(5) }
+        QueueConfig {
+            max_connections: 10_000,
+            max_streams: 100,
+            max_pending: 1_000,
+            timeout: Duration::from_secs(5),
+        }
     }
 }
 
@@ -206,6 +213,9 @@ pub(super) fn read_queue(mut queue: Section<'_, '_>) -> QueueConfig {
         max_connections: queue
             .integer("max_connections", 1..=1_000_000)
             .map_or(default.max_connections, to_u32),
+        max_streams: queue
+            .integer("max_streams", 1..=1_000)
+            .map_or(default.max_streams, |number| to_u32(number) as usize),
         max_pending: queue.integer("max_pending", 0..=1_000_000).map_or(default.max_pending, to_u32),
         timeout: queue.seconds("timeout", SECONDS).unwrap_or(default.timeout),
     };

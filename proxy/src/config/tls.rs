@@ -27,12 +27,20 @@ pub struct CertificateFiles {
 }
 
 /// `[upstream_tls]`: how `https://` members are believed.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ClientTlsConfig {
     /// `ca`: PEM file of the authorities; the platform's when absent.
     pub ca: Option<PathBuf>,
     /// `certificate` and `key`: what members may ask for.
     pub identity: Option<CertificateFiles>,
+    /// `http2`: whether members may choose HTTP/2.
+    pub http2: bool,
+}
+
+impl Default for ClientTlsConfig {
+    fn default() -> Self {
+        ClientTlsConfig { ca: None, identity: None, http2: true }
+    }
 }
 
 pub(super) fn read_tls(mut tls: Section<'_, '_>) -> Option<TlsConfig> {
@@ -55,8 +63,9 @@ pub(super) fn read_tls(mut tls: Section<'_, '_>) -> Option<TlsConfig> {
 pub(super) fn read_client_tls(mut tls: Section<'_, '_>) -> ClientTlsConfig {
     let ca = tls.string("ca").map(|file| file.into_inner().into());
     let identity = read_files(&mut tls);
+    let http2 = tls.boolean("http2").unwrap_or(ClientTlsConfig::default().http2);
     tls.finish();
-    ClientTlsConfig { ca, identity }
+    ClientTlsConfig { ca, identity, http2 }
 }
 
 fn read_files(section: &mut Section<'_, '_>) -> Option<CertificateFiles> {

@@ -83,6 +83,7 @@ async fn get(group: &Group, number: u64) -> bool {
         headers: &headers,
         upgrade: None,
         interims: None,
+        takes_trailers: false,
     };
     match send(group, head, Body::Empty, Query::new(), &mut Trail::default()).await {
         Ok(answer) => {

@@ -1,14 +1,22 @@
 //! What is kept of a member: its address, its idle connections, its health.
 
-use std::{collections::VecDeque, io, sync::Arc};
+use std::{
+    collections::VecDeque,
+    io,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+};
 
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use super::{
-    connect::connect,
+    connect::{Protocol, Stream, connect},
     group::Settings,
     h1::Connection,
+    h2::{self, Opened, Sessions},
     health::{Health, Verdict},
     queue::{Place, Places, Queue},
 };
@@ -28,6 +36,9 @@ pub(crate) struct Backend {
 struct Kept {
     /// The newest at the back. The newest is used first: so the rest can age and leave.
     idle: Mutex<VecDeque<Idle>>,
+    sessions: Sessions,
+    /// It had the choice, and chose HTTP/1.1.
+    prefers_one: AtomicBool,
     health: Health,
     places: Arc<Places>,
     counters: Arc<MemberCounters>,
@@ -39,12 +50,23 @@ struct Idle {
     since: Instant,
 }
 
+/// A way to a member for one request.
+#[derive(Debug)]
+pub(crate) enum Link {
+    /// A connection of HTTP/1.1, for this request alone.
+    One(Connection),
+    /// A stream of an HTTP/2 connection that many share.
+    Two(h2::Stream),
+}
+
 impl Backend {
     /// A member nothing is known of.
     pub(crate) fn new(address: Address, settings: Arc<Settings>, queue: Arc<Queue>) -> Self {
         let places = Arc::new(Places::new(queue));
         let kept = Kept {
             idle: Mutex::default(),
+            sessions: Sessions::default(),
+            prefers_one: AtomicBool::new(false),
             health: Health::new(Instant::now()),
             places,
             counters: Arc::default(),
@@ -89,8 +111,19 @@ impl Backend {
         &self.address
     }
 
-    /// A kept connection that is still open, if there is one.
-    pub(crate) fn reuse(&self) -> Option<Connection> {
+    /// A way that is open already, if there is one. One that `switches` protocols must be HTTP/1.1.
+    pub(crate) fn reuse(&self, switches: bool) -> Option<Link> {
+        if !switches
+            && self.may_speak_two()
+            && let Some(stream) = self.kept.sessions.seize(self.settings.queue.max_streams)
+        {
+            self.kept.counters.connections_reused.add(1);
+            return Some(Link::Two(stream));
+        }
+        self.idle().map(Link::One)
+    }
+
+    fn idle(&self) -> Option<Connection> {
         loop {
             // The lock is held for the pop alone; a connection is looked at outside it.
             let mut kept = self.kept.idle.lock().pop_back()?;
@@ -101,12 +134,54 @@ impl Backend {
         }
     }
 
-    /// A new connection.
+    /// A new way: a connection, or a stream of one that somebody else opened meanwhile.
+    pub(crate) async fn open(&self, switches: bool) -> io::Result<Link> {
+        let silence_max = self.settings.timeouts.response;
+        let streams_max = self.settings.queue.max_streams;
+        if !self.may_speak_two() || switches && !matches!(self.address, Address::H2 { .. }) {
+            return self.connect().await.map(Link::One);
+        }
+        if self.kept.prefers_one.load(Relaxed) {
+            let stream = self.dial(Protocol::Two).await?;
+            if stream.protocol() == Protocol::One {
+                return Ok(Link::One(Connection::new(stream)));
+            }
+            self.kept.prefers_one.store(false, Relaxed);
+            return self.kept.sessions.begin(stream, streams_max, silence_max).await.map(Link::Two);
+        }
+        let is_known = matches!(self.address, Address::H2 { .. });
+        match self.kept.sessions.open(is_known, streams_max, silence_max, self.dial(Protocol::Two)).await? {
+            Opened::Stream(stream) => Ok(Link::Two(stream)),
+            Opened::Whole(stream) => {
+                self.kept.prefers_one.store(true, Relaxed);
+                Ok(Link::One(Connection::new(stream)))
+            }
+        }
+    }
+
+    /// A new connection of HTTP/1.1.
     pub(crate) async fn connect(&self) -> io::Result<Connection> {
+        self.dial(Protocol::One).await.map(Connection::new)
+    }
+
+    /// A new connection. With [`Protocol::Two`] the member chooses, if it can be asked.
+    async fn dial(&self, best: Protocol) -> io::Result<Stream> {
         let Settings { timeouts, tls, .. } = &*self.settings;
-        let stream = connect(&self.address, timeouts.connect, tls.as_ref()).await?;
+        let tls = tls.as_ref().map(|tls| match best {
+            Protocol::One => &tls.one,
+            Protocol::Two => tls.either.as_ref().unwrap_or(&tls.one),
+        });
+        let stream = connect(&self.address, timeouts.connect, tls).await?;
         self.kept.counters.connections_opened.add(1);
-        Ok(Connection::new(stream))
+        Ok(stream)
+    }
+
+    fn may_speak_two(&self) -> bool {
+        match self.address {
+            Address::H2 { .. } => true,
+            Address::Tls { .. } => self.settings.tls.as_ref().is_some_and(|tls| tls.either.is_some()),
+            Address::Tcp { .. } | Address::Unix(_) => false,
+        }
     }
 
     /// Keeps a connection for a later request, and lets go of those that waited too long.
@@ -127,6 +202,7 @@ impl Backend {
 
     /// Closes what waited longer than the idle timeout. For members without traffic, where `keep` is not called.
     pub(crate) fn close_idle(&self) {
+        self.kept.sessions.close_idle(self.settings.timeouts.idle);
         let now = Instant::now();
         let mut idle = self.kept.idle.lock();
         let expired = idle.iter().take_while(|kept| now - kept.since > self.settings.timeouts.idle).count();

@@ -28,6 +28,25 @@ pub(crate) enum Stream {
     Tls(Box<TlsStream<TcpStream>>),
 }
 
+/// What is spoken on a stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Protocol {
+    /// HTTP/1.1.
+    One,
+    /// HTTP/2.
+    Two,
+}
+
+impl Stream {
+    /// What the member chose, where it had a choice; HTTP/1.1 where not.
+    pub(crate) fn protocol(&self) -> Protocol {
+        match self {
+            Stream::Tls(stream) if stream.get_ref().1.alpn_protocol() == Some(b"h2") => Protocol::Two,
+            _ => Protocol::One,
+        }
+    }
+}
+
 /// Opens a connection within `limit`, trying each address a name has.
 pub(crate) async fn connect(
     address: &Address,
@@ -46,7 +65,9 @@ pub(crate) async fn connect(
 async fn open(address: &Address, tls: Option<&Arc<ClientConfig>>) -> io::Result<Stream> {
     match address {
         Address::Unix(path) => Ok(Stream::Unix(UnixStream::connect(path).await?)),
-        Address::Tcp { host, port } => open_tcp(host, *port).await.map(Stream::Tcp),
+        Address::Tcp { host, port } | Address::H2 { host, port } => {
+            open_tcp(host, *port).await.map(Stream::Tcp)
+        }
         Address::Tls { host, port } => {
             let name = server_name(host)?;
             let tls = tls.ok_or_else(|| io::Error::other("no TLS was set up for this group"))?;

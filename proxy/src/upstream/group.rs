@@ -3,13 +3,13 @@
 use std::{net::IpAddr, sync::Arc};
 
 use balancers::{Algorithm, Edit, EditError, Pool, Query, Values};
-use rustls::ClientConfig;
 use tokio::time::Instant;
 
 use super::{backend::Backend, queue::Queue, retry::Budget};
 use crate::{
     config::{HealthConfig, Member, QueueConfig, RetryConfig, Timeouts},
     observe::MemberFacts,
+    tls::MemberTls,
 };
 
 /// Members that share the work of one name.
@@ -29,7 +29,7 @@ pub(crate) struct Settings {
     pub(crate) balance: Algorithm,
     pub(crate) timeouts: Timeouts,
     /// For `https://` members.
-    pub(crate) tls: Option<Arc<ClientConfig>>,
+    pub(crate) tls: Option<MemberTls>,
     pub(crate) health: HealthConfig,
     pub(crate) retry: RetryConfig,
     pub(crate) queue: QueueConfig,

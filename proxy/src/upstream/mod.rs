@@ -17,13 +17,19 @@
 //! | `window.rs` | what happened in the last ten seconds? |
 //! | `backend.rs` | what is kept of a member: its address and idle connections |
 //! | `connect.rs` | how a connection is opened |
+//! | `handover.rs` | how far a request's body got, and whose turn it is |
+//! | `answer.rs` | an answer, by whatever version of HTTP |
 //! | `settlement.rs` | what happens when an answer has ended |
 //! | `h1/` | HTTP/1.1 as a client |
+//! | `h2/` | HTTP/2 as a client |
 
+mod answer;
 mod backend;
 mod connect;
 mod group;
 mod h1;
+mod h2;
+mod handover;
 mod health;
 mod queue;
 mod replay;
@@ -32,7 +38,9 @@ mod send;
 mod settlement;
 mod window;
 
+pub(crate) use answer::{Answer, ResponseBody};
 pub(crate) use group::{Group, Settings};
-pub(crate) use h1::{RequestHead, ResponseBody};
+pub(crate) use h1::RequestHead;
+pub(crate) use handover::Handover;
 pub(crate) use health::{TICK, Tender};
-pub(crate) use send::{Answer, SendError, send, send_over};
+pub(crate) use send::{SendError, send, send_over};

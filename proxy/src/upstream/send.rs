@@ -3,17 +3,17 @@
 use std::{io, time::Duration};
 
 use balancers::{Lease, Outcome, PickError, Query};
-use http::{HeaderMap, Method, StatusCode};
-use tokio::{
-    net::TcpStream,
-    time::{Instant, timeout},
-};
+use http::{Method, StatusCode};
+use tokio::{net::TcpStream, time::Instant};
 
 use super::{
-    backend::Backend,
+    answer::{Answer, ResponseBody},
+    backend::{Backend, Link},
     connect::Stream,
     group::Group,
-    h1::{Connection, ExchangeError, RequestHead, ResponseBody},
+    h1::{Connection, ExchangeError, RequestHead},
+    h2::StreamError,
+    handover::{Hand, Silent, hand_over, within},
     health::Verdict,
     queue::Place,
     replay::Replay,
@@ -21,14 +21,6 @@ use super::{
     settlement::Settlement,
 };
 use crate::{body::Body, observe::Trail};
-
-/// A member's answer.
-#[derive(Debug)]
-pub(crate) struct Answer {
-    pub(crate) status: StatusCode,
-    pub(crate) headers: HeaderMap,
-    pub(crate) body: ResponseBody,
-}
 
 /// Sends a request to a member of `group`, and to another one if the first fails and the request can be repeated.
 pub(crate) async fn send(
@@ -176,46 +168,88 @@ async fn attempt(
     mut body: Body,
     response_timeout: Duration,
 ) -> Result<Answer, Failed> {
-    if let Some(kept) = backend.reuse() {
-        match exchange(kept, head, body, response_timeout).await {
+    let switches = head.upgrade.is_some();
+    let remembered = backend.settings().retry.max_body_bytes;
+    if let Some(kept) = backend.reuse(switches) {
+        match exchange(kept, head, body, response_timeout, remembered).await {
             Ok(answer) => return Ok(answer),
             // The member closed a kept connection just as we used it: that says nothing about the member.
-            Err((ExchangeFailed::Exchange(ExchangeError::Closed(_)), Some(whole)))
-                if may_repeat(head.method, Reached::Member) =>
-            {
+            Err((error, Some(whole))) if error.is_parting() && may_repeat(head.method, error.reached()) => {
                 body = whole;
             }
-            Err((error, body)) => {
-                return Err(Failed { error: error.at(backend.address()), reached: Reached::Member, body });
-            }
+            Err((error, body)) => return Err(error.failed(backend.address(), body)),
         }
     }
-    let connection = match backend.connect().await {
-        Ok(connection) => connection,
+    let link = match backend.open(switches).await {
+        Ok(link) => link,
         Err(source) => {
             let error = SendError::Connect { member: backend.address().to_string(), source };
             return Err(Failed { error, reached: Reached::Nothing, body: Some(body) });
         }
     };
-    exchange(connection, head, body, response_timeout).await.map_err(|(error, body)| Failed {
-        error: error.at(backend.address()),
-        reached: Reached::Member,
-        body,
-    })
+    exchange(link, head, body, response_timeout, remembered)
+        .await
+        .map_err(|(error, body)| error.failed(backend.address(), body))
 }
 
+/// One exchange. What fails comes with the request's body, if that is still whole.
 async fn exchange(
-    connection: Connection,
+    link: Link,
     head: RequestHead<'_>,
     body: Body,
     response_timeout: Duration,
+    remembered: u64,
 ) -> Result<Answer, (ExchangeFailed, Option<Body>)> {
+    let (body, mut hand) = hand_over(body);
+    let patience = hand.clone();
+    let answer = link.exchange_by(head, body, &mut hand, response_timeout, remembered);
+    let failed = match within(response_timeout, patience.as_ref(), answer).await {
+        Ok(Ok(answer)) => return Ok(answer),
+        Ok(Err(failed)) => failed,
+        Err(Silent) => ExchangeFailed::Silent(response_timeout),
+    };
     // A request without a body can be written again whatever happened to the first one.
-    let nothing = body.is_empty().then_some(Body::Empty);
-    match timeout(response_timeout, connection.exchange(head, body, response_timeout)).await {
-        Ok(Ok((head, body))) => Ok(Answer { status: head.status, headers: head.headers, body }),
-        Ok(Err((error, body))) => Err((ExchangeFailed::Exchange(error), body.or(nothing))),
-        Err(_) => Err((ExchangeFailed::Silent(response_timeout), nothing)),
+    let whole = patience.map_or(Some(Body::Empty), |hand| hand.take_back());
+    Err((failed, whole))
+}
+
+impl Link {
+    /// Sends a request without anything to be taken back, and waits for the head of its answer.
+    pub(crate) async fn exchange(
+        self,
+        head: RequestHead<'_>,
+        body: Body,
+        silence_max: Duration,
+    ) -> Result<Answer, ExchangeFailed> {
+        self.exchange_by(head, body, &mut None, silence_max, 0).await
+    }
+
+    async fn exchange_by(
+        self,
+        head: RequestHead<'_>,
+        body: Body,
+        hand: &mut Option<Hand>,
+        silence_max: Duration,
+        remembered: u64,
+    ) -> Result<Answer, ExchangeFailed> {
+        match self {
+            Link::Two(stream) => {
+                if let Some(hand) = hand {
+                    hand.remember(remembered);
+                }
+                stream.exchange(head, body, hand, silence_max).await.map_err(ExchangeFailed::Stream)
+            }
+            Link::One(connection) => match connection.exchange(head, body, silence_max).await {
+                Ok((head, body)) => {
+                    if let Some(hand) = hand {
+                        hand.answered(silence_max);
+                    }
+                    let body = ResponseBody::One(body);
+                    Ok(Answer { status: head.status, headers: head.headers, body })
+                }
+                Err((error, _)) => Err(ExchangeFailed::Exchange(error)),
+            },
+        }
     }
 }
 
@@ -227,8 +261,8 @@ pub(crate) async fn send_over(
     body: Body,
     response_timeout: Duration,
 ) -> Result<Answer, SendError> {
-    let connection = Connection::new(Stream::Tcp(stream));
-    exchange(connection, head, body, response_timeout).await.map_err(|(error, _)| error.at(name))
+    let link = Link::One(Connection::new(Stream::Tcp(stream)));
+    exchange(link, head, body, response_timeout, 0).await.map_err(|(error, _)| error.at(name))
 }
 
 fn settle(mut answer: Answer, lease: Lease<Backend>, place: Place, started: Instant) -> Answer {
@@ -242,18 +276,42 @@ fn settle(mut answer: Answer, lease: Lease<Backend>, place: Place, started: Inst
     answer
 }
 
-enum ExchangeFailed {
+/// Why an exchange has no answer.
+pub(crate) enum ExchangeFailed {
     Exchange(ExchangeError),
+    Stream(StreamError),
     Silent(Duration),
 }
 
 impl ExchangeFailed {
+    /// The member closed the connection, or was about to.
+    fn is_parting(&self) -> bool {
+        match self {
+            ExchangeFailed::Exchange(error) => matches!(error, ExchangeError::Closed(_)),
+            ExchangeFailed::Stream(error) => error.is_parting(),
+            ExchangeFailed::Silent(_) => false,
+        }
+    }
+
+    fn reached(&self) -> Reached {
+        match self {
+            ExchangeFailed::Stream(StreamError::Unseen(_)) => Reached::Nothing,
+            _ => Reached::Member,
+        }
+    }
+
+    fn failed(self, member: &(impl ToString + ?Sized), body: Option<Body>) -> Failed {
+        Failed { reached: self.reached(), error: self.at(member), body }
+    }
+
     fn at(self, member: &(impl ToString + ?Sized)) -> SendError {
         let member = member.to_string();
         match self {
             ExchangeFailed::Silent(limit) => SendError::Silent { member, limit },
-            ExchangeFailed::Exchange(ExchangeError::Client(error)) => SendError::Client(error),
+            ExchangeFailed::Exchange(ExchangeError::Client(error))
+            | ExchangeFailed::Stream(StreamError::Client(error)) => SendError::Client(error),
             ExchangeFailed::Exchange(error) => SendError::Exchange { member, error },
+            ExchangeFailed::Stream(error) => SendError::Stream { member, error },
         }
     }
 }
@@ -271,6 +329,8 @@ pub(crate) enum SendError {
     Silent { member: String, limit: Duration },
     /// A member's answer cannot be used, or did not come.
     Exchange { member: String, error: ExchangeError },
+    /// The same of HTTP/2.
+    Stream { member: String, error: StreamError },
     /// The client broke off.
     Client(crate::body::BodyError),
 }
@@ -280,7 +340,11 @@ impl SendError {
     fn blame(&self) -> Option<Verdict> {
         match self {
             SendError::Connect { source, .. } => (!is_ours(source)).then_some(Verdict::Gone),
-            SendError::Silent { .. } | SendError::Exchange { .. } => Some(Verdict::Silent),
+            // It says that it goes, as it should: others are asked then.
+            SendError::Stream { error: StreamError::Unseen(_), .. } => None,
+            SendError::Silent { .. } | SendError::Exchange { .. } | SendError::Stream { .. } => {
+                Some(Verdict::Silent)
+            }
             SendError::Client(_) | SendError::NoMember(_) | SendError::Full => None,
         }
     }
@@ -305,6 +369,7 @@ impl std::fmt::Display for SendError {
                 write!(f, "{member}: no answer within {} ms", limit.as_millis())
             }
             SendError::Exchange { member, error } => write!(f, "{member}: {error}"),
+            SendError::Stream { member, error } => write!(f, "{member}: {error}"),
             SendError::Client(error) => error.fmt(f),
         }
     }

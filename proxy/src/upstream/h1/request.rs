@@ -21,6 +21,8 @@ pub(crate) struct RequestHead<'r> {
     pub(crate) upgrade: Option<&'r http::HeaderValue>,
     /// Where interim responses go, if the client takes them.
     pub(crate) interims: Option<&'r Interims>,
+    /// The client takes trailers (`TE`).
+    pub(crate) takes_trailers: bool,
 }
 
 /// How the body is sent.
@@ -102,8 +104,15 @@ mod tests {
         headers.insert("transfer-encoding", HeaderValue::from_static("gzip, chunked"));
         let mut out = BytesMut::new();
         let target = PathAndQuery::from_static("/x?y");
-        RequestHead { method, target: &target, headers: &headers, upgrade, interims: None }
-            .write(sending, &mut out);
+        RequestHead {
+            method,
+            target: &target,
+            headers: &headers,
+            upgrade,
+            interims: None,
+            takes_trailers: false,
+        }
+        .write(sending, &mut out);
         String::from_utf8(out.to_vec()).unwrap()
     }
 

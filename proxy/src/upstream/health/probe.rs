@@ -46,15 +46,16 @@ async fn get(
         headers: &headers,
         upgrade: None,
         interims: None,
+        takes_trailers: false,
     };
-    let connection = backend.connect().await.ok()?;
-    let (head, body) = connection.exchange(head, Body::Empty, limit).await.ok()?;
+    let link = backend.open(false).await.ok()?;
+    let answer = link.exchange(head, Body::Empty, limit).await.ok()?;
     let is_good = match status {
-        Some(status) => head.status == status,
-        None => head.status < StatusCode::BAD_REQUEST,
+        Some(status) => answer.status == status,
+        None => answer.status < StatusCode::BAD_REQUEST,
     };
     let (true, Some(wanted)) = (is_good, wanted) else { return Some(is_good) };
-    let mut body = Body::Member(Member(body));
+    let mut body = Body::Member(Member(answer.body));
     let mut seen = Vec::new();
     while let Some(Ok(frame)) = body.frame().await {
         seen.extend_from_slice(frame.data_ref()?);

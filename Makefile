@@ -42,10 +42,10 @@ cache-suite:
 	cargo build --release -p evenly
 	node scripts/cache-suite.mjs $(ROWS)
 
-# Interleavings of two threads in `balancers`, preemptions bounded (seconds, after a build of its own).
+# Interleavings of two threads in `balancers` and `cache`, preemptions bounded (seconds, after a build of its own).
 .PHONY: loom
 loom:
-	RUSTFLAGS="--cfg loom" cargo test -p balancers --test loom --release --target-dir target/loom
+	RUSTFLAGS="--cfg loom" cargo test -p balancers -p cache --test loom --release --target-dir target/loom
 
 # The Redis store beside plain redis-rs, fred and deadpool-redis.
 .PHONY: bench-redis

@@ -23,7 +23,7 @@ impl Budget {
         Self { reserved: AtomicU64::new(0), limit: AtomicU64::new(limit) }
     }
 
-    /// Reserves `weight` if it fits.
+    /// Reserves `weight` if it fits. Under a shard's lock, so that whoever lowers the limit can wait for it.
     pub(crate) fn reserve(&self, weight: u64) -> bool {
         let limit = self.limit();
         let fits = |reserved: u64| reserved.checked_add(weight).filter(|sum| *sum <= limit);

@@ -222,6 +222,8 @@ impl<K: Hash + Eq, V, S: BuildHasher> Cache<K, V, S> {
         let mut departed = self.inner.departed();
         let gathering = self.inner.gathering.lock();
         self.inner.budget.set_limit(capacity);
+        // Weight is reserved under a shard's lock: once each was free, nobody reserves by the old limit any more.
+        self.inner.shards.iter().for_each(|shard| drop(shard.0.lock()));
         loop {
             let excess = self.inner.budget.excess();
             if excess == 0 {

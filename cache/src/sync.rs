@@ -20,7 +20,13 @@ mod modelled {
     pub(crate) use loom::sync::MutexGuard;
     pub(crate) use loom::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize};
     pub(crate) use loom::thread::yield_now;
-    pub(crate) use loom::thread_local;
+    /// Takes the standard one's `const` initialiser, which loom's does not know.
+    macro_rules! modelled_thread_local {
+        ($(#[$attr:meta])* static $name:ident: $of:ty = const { $init:expr };) => {
+            loom::thread_local! { $(#[$attr])* static $name: $of = $init; }
+        };
+    }
+    pub(crate) use modelled_thread_local as thread_local;
 
     pub(crate) struct Mutex<T>(loom::sync::Mutex<T>);
 
@@ -41,6 +47,10 @@ mod modelled {
     impl Condvar {
         pub(crate) fn new() -> Self {
             Self(loom::sync::Condvar::new())
+        }
+
+        pub(crate) fn wait<'a, T>(&self, guard: MutexGuard<'a, T>) -> MutexGuard<'a, T> {
+            self.0.wait(guard).unwrap_or_else(std::sync::PoisonError::into_inner)
         }
 
         pub(crate) fn notify_all(&self) {

@@ -1,8 +1,8 @@
 # Thin names over cargo, maturin and pytest. `make test` is what CI runs.
-.PHONY: cache-suite security soak test setup lint rust docs python readme
+.PHONY: cache-suite security soak test setup lint rust examples docs python readme
 export CARGO_TERM_COLOR ?= auto
 
-test: setup lint rust docs python readme
+test: setup lint rust examples docs python readme
 
 setup: ; ./scripts/setup
 
@@ -14,6 +14,9 @@ lint:
 rust:
 	cargo test --workspace
 	cargo test -p balancers --all-features
+
+# Each example runs and does what it says.
+examples: ; ./scripts/examples
 
 docs:
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps

@@ -6,7 +6,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use cache::store::{Address, Memory, Redis, StoreError, Tiered};
+use cache::store::{Memory, Redis, StoreError, Tiered};
 use http::{HeaderMap, Response, header::HOST, request::Parts, uri::PathAndQuery};
 use http_body_util::BodyExt;
 use parking_lot::Mutex;
@@ -143,10 +143,10 @@ fn redis_errors(stats: &cache::store::RedisStats) -> u64 {
 /// `[redis]` in the words of the store.
 fn far(config: &Config) -> Result<cache::store::RedisConfig, StartError> {
     let redis = &config.redis;
-    let address = redis.host.parse::<Address>().map_err(StartError::RedisAddress)?;
     // One value holds the variants of a target, with their heads.
     let value_bytes = config.memory.max_object_bytes.saturating_mul(2).saturating_add(1 << 20);
-    let mut far = cache::store::RedisConfig::single(address)
+    let mut far = cache::store::RedisConfig::from_url(&redis.host)
+        .map_err(StartError::Redis)?
         .namespace("evenly")
         .max_idle(redis.max_idle)
         .max_active(redis.max_active)

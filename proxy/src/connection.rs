@@ -40,6 +40,7 @@ use crate::{
     observe::Observer,
     serve::{Client, serve},
     state::State,
+    upstream::Group,
 };
 
 /// What all connections of a proxy share.
@@ -54,6 +55,24 @@ pub(crate) struct Shared {
     pub(crate) filters: Filters,
     /// True once draining. Every listener and connection holds a receiver; when all are gone, all have ended.
     pub(crate) draining: watch::Sender<bool>,
+}
+
+impl Shared {
+    /// Waits until every name that members are found by has been asked for once: until then nobody can be served.
+    pub(crate) async fn settle_names(&self) {
+        let state = self.state.load_full();
+        let names: Vec<_> = state.names().cloned().collect();
+        if !names.is_empty() {
+            state.directory.settle(&names, &state.dns).await;
+            self.follow_names();
+        }
+    }
+
+    /// Brings members that are found by name up to date.
+    pub(crate) fn follow_names(&self) {
+        let _one_at_a_time = self.applying.lock();
+        self.state.load().groups().for_each(Group::follow_names);
+    }
 }
 
 /// Serves a connection to its end. `closing` fails when its listener has ended.

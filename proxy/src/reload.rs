@@ -71,7 +71,7 @@ impl Service {
         let mut running = self.running.lock().await;
         let Some(file) = &self.file else { return Ok(()) };
         let taken = match read(file).await {
-            Ok(bytes) => self.take(&mut running, file, bytes),
+            Ok(bytes) => self.take(&mut running, file, bytes).await,
             Err(error) => Err(error),
         };
         self.proxy.reloaded(file, &taken);
@@ -85,11 +85,12 @@ impl Service {
         // A file that is just being replaced may be missing for a moment: that is no news.
         let file = self.file.as_ref()?;
         let bytes = read(file).await.ok()?;
-        (running.seen != bytes).then(|| {
-            let taken = self.take(&mut running, file, bytes);
-            self.proxy.reloaded(file, &taken);
-            taken
-        })
+        if running.seen == bytes {
+            return None;
+        }
+        let taken = self.take(&mut running, file, bytes).await;
+        self.proxy.reloaded(file, &taken);
+        Some(taken)
     }
 
     /// The proxy itself.
@@ -110,11 +111,13 @@ impl Service {
         self.file.as_deref()
     }
 
-    fn take(&self, running: &mut Running, file: &Path, bytes: Vec<u8>) -> Result<(), ReloadError> {
+    async fn take(&self, running: &mut Running, file: &Path, bytes: Vec<u8>) -> Result<(), ReloadError> {
         let parsed = parse(file, &bytes);
         running.seen = bytes;
         let config = parsed?;
         let opened = running.open(&config, Vec::new())?;
+        // So that nobody asks a new name's members before there are any.
+        self.proxy.settle_names(&config).await;
         self.proxy.apply(&config).map_err(ReloadError::Build)?;
         running.listen(&self.proxy, opened, config);
         Ok(())

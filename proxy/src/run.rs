@@ -41,6 +41,10 @@ pub(crate) async fn run(service: &Service) -> std::io::Result<()> {
 /// Reloads whenever there is reason to. Never returns.
 async fn follow(service: &Service, mut hangup: Signal) {
     let mut watch = service.file().map(FileWatch::new);
+    // What changed before anybody watched.
+    if let Some(reloaded) = service.reload_if_changed().await {
+        report(service.file(), &reloaded);
+    }
     loop {
         let changed = async {
             match &mut watch {

@@ -97,6 +97,13 @@ impl Proxy {
         Ok(())
     }
 
+    /// Waits until every name that `config` finds members by has been asked for.
+    pub(crate) async fn settle_names(&self, config: &Config) {
+        let names: Vec<_> = config.names().cloned().collect();
+        let directory = Arc::clone(&self.shared.state.load().directory);
+        directory.settle(&names, &Arc::new(config.dns.clone())).await;
+    }
+
     /// Notes how a reload went, for metrics and the dashboard.
     pub(crate) fn reloaded(&self, file: &Path, result: &Result<(), ReloadError>) {
         let (now, file) = (SystemTime::now(), file.display());
@@ -133,6 +140,7 @@ impl Proxy {
             }
         });
         self.tend_members();
+        self.shared.settle_names().await;
         loop {
             let accepted = tokio::select! {
                 accepted = listener.accept() => accepted,
@@ -196,10 +204,17 @@ impl Proxy {
             let mut tender = Tender::new(seed, Instant::now());
             let mut ticks = tokio::time::interval(TICK);
             ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+            let mut heard = 0;
             loop {
                 ticks.tick().await;
                 let Some(shared) = shared.upgrade() else { return };
-                tender.tick(shared.state.load().groups(), Instant::now());
+                let (state, now) = (shared.state.load(), Instant::now());
+                tender.tick(state.groups(), now);
+                state.directory.ask(state.names(), &state.dns, now);
+                let news = state.directory.news();
+                if std::mem::replace(&mut heard, news) != news {
+                    shared.follow_names();
+                }
             }
         });
     }

@@ -1,6 +1,11 @@
 //! Everything a request needs to know, built from a configuration and swapped as one.
 
-use std::{collections::HashMap, net::IpAddr, sync::Arc};
+use std::{
+    collections::HashMap,
+    hash::{BuildHasher as _, RandomState},
+    net::IpAddr,
+    sync::Arc,
+};
 
 use balancers::Query;
 
@@ -13,10 +18,10 @@ use crate::{
         rules::Rule,
     },
     cached::{self, Opened},
-    config::{Address, Config, Member, Timeouts},
+    config::{Address, Config, DnsConfig, Member, Name, Timeouts},
     observe::{AccessLogWriter, GroupFacts},
     tls::{MemberTls, ServerTls, TlsError},
-    upstream::{Group, Settings},
+    upstream::{Directory, Group, Roster, Settings},
 };
 
 /// One consistent view of the configuration. A request loads it once.
@@ -34,6 +39,9 @@ pub(crate) struct State {
     /// Absent when the log is off.
     pub(crate) access_log: Option<Arc<AccessLogWriter>>,
     pub(crate) request_id: bool,
+    pub(crate) dns: Arc<DnsConfig>,
+    /// What is known of members by name; it outlives this state.
+    pub(crate) directory: Arc<Directory>,
 }
 
 impl State {
@@ -56,19 +64,25 @@ impl State {
         let access_log = access_log.map_err(StartError::AccessLog)?;
         // Last: it changes the members of `previous`.
         let settings = |balance| Settings { balance, ..settings_of(config, upstream_tls.clone()) };
-        let build = |balance, members, previous| {
-            Group::build(settings(balance), members, previous).map_err(StartError::Members)
+        let new_directory = || Arc::new(Directory::new(RandomState::new().hash_one(0u8)));
+        let directory = previous.map_or_else(new_directory, |state| Arc::clone(&state.directory));
+        let build = |balance, members, names, previous| {
+            let roster = Roster { members, names, directory: &directory };
+            Group::build(settings(balance), roster, previous).map_err(StartError::Members)
         };
         // Once for nothing, so that none of `previous` has changed if one of them cannot be built.
         for wanted in &config.groups {
-            build(wanted.balance, &wanted.members, None)?;
+            build(wanted.balance, &wanted.members, &wanted.names, None)?;
         }
         let mut groups = HashMap::new();
-        let group = build(server.balance, &server.members, previous.map(|state| &state.group))?;
+        let group =
+            build(server.balance, &server.members, &server.names, previous.map(|state| &state.group))?;
         for wanted in &config.groups {
             let previous = previous.and_then(|state| state.groups.get(&wanted.name));
-            groups.insert(Arc::clone(&wanted.name), build(wanted.balance, &wanted.members, previous)?);
+            let group = build(wanted.balance, &wanted.members, &wanted.names, previous)?;
+            groups.insert(Arc::clone(&wanted.name), group);
         }
+        directory.keep(config.names());
         Ok(Arc::new(State {
             group,
             timeouts: server.timeouts,
@@ -79,6 +93,8 @@ impl State {
             groups,
             access_log,
             request_id: server.request_id,
+            dns: Arc::new(config.dns.clone()),
+            directory,
         }))
     }
 
@@ -110,6 +126,11 @@ impl State {
     pub(crate) fn chosen(&self, rule: Option<&Rule>) -> &Group {
         let named = rule.and_then(|rule| rule.then.group.as_ref());
         named.and_then(|name| self.groups.get(name)).unwrap_or(&self.group)
+    }
+
+    /// Everything that members are found by.
+    pub(crate) fn names(&self) -> impl Iterator<Item = &Name> {
+        self.groups().flat_map(Group::names)
     }
 
     /// Every group with its members.
@@ -170,8 +191,6 @@ pub enum StartError {
     Cache(cache::BuildError),
     /// Redis cannot be used as it is configured.
     Redis(cache::store::StoreError),
-    /// `redis_host` is no address.
-    RedisAddress(String),
     /// The file of the access log cannot be made.
     AccessLog(std::io::Error),
 }
@@ -184,7 +203,6 @@ impl std::fmt::Display for StartError {
             StartError::Htpasswd(error) => error.fmt(f),
             StartError::Cache(error) => error.fmt(f),
             StartError::Redis(error) => error.fmt(f),
-            StartError::RedisAddress(error) => write!(f, "redis_host: {error}"),
             StartError::AccessLog(error) => write!(f, "the access log cannot be opened: {error}"),
         }
     }

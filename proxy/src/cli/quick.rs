@@ -3,7 +3,7 @@
 use clap::Args;
 
 use super::Failure;
-use crate::config::{Config, Listen, Member};
+use crate::config::{Config, Entry, Listen};
 
 /// What can be said without a file.
 #[derive(Debug, Args)]
@@ -13,7 +13,7 @@ pub(super) struct Quick {
     listen: Option<Listen>,
     /// A member, with its weight if it is not 1; repeat for more
     #[arg(long, value_name = "HOST:PORT[^W]", conflicts_with = "config")]
-    to: Vec<Member>,
+    to: Vec<Entry>,
     /// Who takes a request: p2c, round_robin, least_load, ring, …
     #[arg(long, value_name = "ALGORITHM", requires = "to")]
     balance: Option<balancers::Algorithm>,
@@ -42,7 +42,7 @@ impl Quick {
 
     fn to_toml(&self) -> String {
         let quoted = |text: String| toml::Value::String(text).to_string();
-        let members = self.to.iter().map(|member| quoted(format!("{}^{}", member.address, member.weight)));
+        let members = self.to.iter().map(|entry| quoted(entry.to_string()));
         let mut text = format!("[server]\nproxy_pass = [{}]\n", members.collect::<Vec<_>>().join(", "));
         let given = [
             ("port", self.listen.as_ref().map(ToString::to_string)),

@@ -160,6 +160,10 @@ pub enum AddressError {
     Host(String),
     /// `unix:` without a path.
     NoPath,
+    /// `dns+` before an address.
+    NotAName(String),
+    /// Not the name of a service.
+    Service(String),
 }
 
 impl fmt::Display for AddressError {
@@ -171,6 +175,10 @@ impl fmt::Display for AddressError {
             AddressError::Weight(weight) => write!(f, "weight \"{weight}\" (must be 1 to {WEIGHT_MAX})"),
             AddressError::NotAnIp(host) => write!(f, "\"{host}\" is not an IP address"),
             AddressError::Host(host) => write!(f, "\"{host}\" is not a host name or IP address"),
+            AddressError::NotAName(host) => write!(f, "\"{host}\" is an address already, without dns+"),
+            AddressError::Service(text) => {
+                write!(f, "\"{text}\" (must be as srv+_http._tcp.name, and weights are told by the records)")
+            }
             AddressError::NoPath => f.write_str("no path after \"unix:\""),
         }
     }
@@ -179,7 +187,7 @@ impl fmt::Display for AddressError {
 impl std::error::Error for AddressError {}
 
 /// `host:port` taken apart; an IPv6 address must stand in brackets to have a port.
-fn split_port(text: &str) -> Result<(&str, Option<u16>), AddressError> {
+pub(super) fn split_port(text: &str) -> Result<(&str, Option<u16>), AddressError> {
     let bracket = text.rfind(']').map_or(0, |at| at + 1);
     match text[bracket..].rfind(':') {
         Some(colon) => {
@@ -196,7 +204,7 @@ fn parse_port(port: &str) -> Result<u16, AddressError> {
     parsed.filter(|&port| port != 0).ok_or_else(|| AddressError::Port(port.to_owned()))
 }
 
-fn parse_weight(weight: &str) -> Result<u32, AddressError> {
+pub(super) fn parse_weight(weight: &str) -> Result<u32, AddressError> {
     let digits = !weight.is_empty() && weight.bytes().all(|byte| byte.is_ascii_digit());
     let parsed: Option<u32> = if digits { weight.parse().ok() } else { None };
     parsed
@@ -204,7 +212,7 @@ fn parse_weight(weight: &str) -> Result<u32, AddressError> {
         .ok_or_else(|| AddressError::Weight(weight.to_owned()))
 }
 
-fn checked_host(host: &str) -> Result<String, AddressError> {
+pub(super) fn checked_host(host: &str) -> Result<String, AddressError> {
     if host.is_empty() {
         return Err(AddressError::NoHost);
     }

@@ -66,7 +66,7 @@ const fn section(name: &'static str, is_optional: bool, is_list: bool, about: &'
 }
 
 /// The sections, in the order of the template.
-pub const SECTIONS: [SectionAbout; 14] = [
+pub const SECTIONS: [SectionAbout; 15] = [
     section(
         "",
         false,
@@ -81,6 +81,7 @@ pub const SECTIONS: [SectionAbout; 14] = [
     section("health", false, false, "Who is up: checks, and what requests tell."),
     section("retry", false, false, "Who gets a second chance."),
     section("queue", false, false, "Who waits when members are full."),
+    section("dns", false, false, "How members by name (\"dns+host:port\", \"srv+name\") are found."),
     section("redis", false, false, "The cache's store when cache_type = \"redis\"."),
     section("mem", false, false, "The cache's memory."),
     section(
@@ -123,7 +124,7 @@ pub const KEYS: &[Key] = &[
         "Where clients connect: \":8080\" (every address), \"127.0.0.1:8080\", \"[::1]:8080\" or \"unix:/path\"."),
     key("server", "reverse", Flag, "true", "", "true: a reverse proxy before proxy_pass. false: a forward proxy."),
     key("server", "proxy_pass", Texts, "", "[\"127.0.0.1:6000^2\", \"127.0.0.1:7000\"]",
-        "The members: \"host:port\", \"[ipv6]:port\", \"https://host\", \"h2://host:port\" (HTTP/2 without TLS) or \"unix:/path\", each with ^weight (1 to 65535) if it is not 1."),
+        "The members: \"host:port\", \"[ipv6]:port\", \"https://host\", \"h2://host:port\" (HTTP/2 without TLS) or \"unix:/path\", each with ^weight (1 to 65535) if it is not 1; \"dns+host:port\" for each address of a name, \"srv+_http._tcp.name\" for each SRV record."),
     key("server", "balance", Choice(algorithms), "\"p2c\"", "", "Who takes a request."),
     key("server", "inverse_mode", Number(0, 5), "", "2",
         "goproxy's name for balance: 0 random, 1 round_robin, 2 p2c, 3 ring, 4 bounded_ring, 5 least_load."),
@@ -219,7 +220,13 @@ pub const KEYS: &[Key] = &[
     key("queue", "max_pending", Number(0, 1_000_000), "1000", "", "Requests that wait when all members are full; further ones get 503."),
     key("queue", "timeout", SECONDS, "5", "", "Seconds that a request waits."),
 
-    key("redis", "redis_host", Text, "\"localhost:6379\"", "", "host:port."),
+    key("dns", "servers", OneOrMore, "", "\"10.0.0.2:53\"", "Whom to ask; those of /etc/resolv.conf if not given."),
+    key("dns", "refresh_min", SECONDS, "1", "", "Seconds that an answer is kept at least; the time after a failure begins with it, and doubles."),
+    key("dns", "refresh_max", SECONDS, "60", "", "Seconds that an answer is kept at most, or a failure is waited out."),
+    key("dns", "timeout", Number(1, 60), "5", "", "Seconds for a name to be resolved, all servers and attempts together."),
+
+    key("redis", "redis_host", Text, "\"localhost:6379\"", "",
+        "host:port; or a URL: \"redis+cluster://host:port,host:port\", \"redis+sentinel://host:port/master\", \"rediss://host:port\" for TLS."),
     key("redis", "redis_pass", Secret, "\"\"", "", "Empty for none; \"${NAME}\" from the environment, \"file:/path\" from a file, as for every secret."),
     key("redis", "max_idle", Number(0, 10_000), "5", "", "Connections kept without work."),
     key("redis", "max_active", Number(1, 10_000), "10", "", "Connections at most."),

@@ -10,6 +10,7 @@
 //! | `access_log.rs` | the grammar of the access log |
 //! | `keys.rs` | every key with its default, once: for `template.rs`, `schema.rs` and `effective.rs` |
 //! | `address.rs` | the grammar of listeners and members |
+//! | `discovery.rs` | the grammar of members that are found by name |
 //! | `reader.rs` | how a table is read without missing a fault |
 //! | `error.rs` | how faults are shown |
 //!
@@ -32,6 +33,7 @@
 mod access_log;
 mod address;
 mod admission;
+mod discovery;
 mod effective;
 mod error;
 mod keys;
@@ -48,6 +50,7 @@ mod tls;
 pub use access_log::{AccessLog, LogField, PatternError, Piece};
 pub use address::{Address, AddressError, Listen, Member, WEIGHT_MAX};
 pub use admission::{AdmissionConfig, FAILURES_PER_MINUTE};
+pub use discovery::{DnsConfig, Entry, Name};
 pub use error::{Fault, Faults};
 pub use keys::{KEYS, Key, Kind, SECTIONS, SectionAbout};
 pub use model::{

@@ -5,8 +5,8 @@ use std::{fmt, path::PathBuf, sync::Arc, time::Duration};
 use balancers::Algorithm;
 
 use super::{
-    AccessLog, AdmissionConfig, ClientTlsConfig, HealthConfig, Listen, Member, QueueConfig, RetryConfig,
-    TlsConfig,
+    AccessLog, AdmissionConfig, ClientTlsConfig, DnsConfig, HealthConfig, Listen, Member, Name, QueueConfig,
+    RetryConfig, TlsConfig,
 };
 use crate::admit::destination::Destinations;
 
@@ -31,6 +31,8 @@ pub struct Config {
     pub retry: RetryConfig,
     /// `[queue]`
     pub queue: QueueConfig,
+    /// `[dns]`
+    pub dns: DnsConfig,
     /// `[admin]`: absent when the file has no such section.
     pub admin: Option<AdminConfig>,
     /// The text that it was read from, with the secrets that stand in it.
@@ -53,6 +55,11 @@ impl Default for AdminConfig {
 }
 
 impl Config {
+    /// Every name that members are found by.
+    pub(crate) fn names(&self) -> impl Iterator<Item = &Name> {
+        self.server.names.iter().chain(self.groups.iter().flat_map(|group| &group.names))
+    }
+
     /// Every place to listen at.
     pub(crate) fn places(&self) -> impl Iterator<Item = &Listen> {
         [&self.server.listen].into_iter().chain(self.tls.as_ref().map(|tls| &tls.listen))
@@ -64,8 +71,10 @@ impl Config {
 pub struct GroupConfig {
     /// What rules call it.
     pub name: Arc<str>,
-    /// `proxy_pass`: not empty.
+    /// `proxy_pass`: not empty, together with `names`.
     pub members: Vec<Member>,
+    /// Those of `proxy_pass` that stand for many.
+    pub names: Vec<Name>,
     /// `balance`
     pub balance: Algorithm,
 }
@@ -77,8 +86,10 @@ pub struct ServerConfig {
     pub listen: Listen,
     /// `reverse`: true for a reverse proxy before `members`, false for a forward proxy.
     pub reverse: bool,
-    /// `proxy_pass`: not empty when `reverse`, each address once.
+    /// `proxy_pass`: not empty when `reverse`, together with `names`; each address once.
     pub members: Vec<Member>,
+    /// Those of `proxy_pass` that stand for many.
+    pub names: Vec<Name>,
     /// `balance`, or goproxy's `inverse_mode` / `reverse_mode` by number.
     pub balance: Algorithm,
     /// `auth`: nothing passes without a user's password.
@@ -203,6 +214,7 @@ impl Default for ServerConfig {
             listen: Listen::Tcp(([0u16; 8], 8080).into()),
             reverse: true,
             members: Vec::new(),
+            names: Vec::new(),
             balance: Algorithm::P2c,
             auth: false,
             admission: AdmissionConfig::default(),

@@ -1,13 +1,14 @@
 //! Which key sets what.
 
-use std::{cell::RefCell, collections::HashMap};
+use std::{cell::RefCell, collections::HashSet};
 
 use balancers::Algorithm;
 use toml::{Spanned, de::DeTable};
 
 use super::{
-    Config, GroupConfig, Listen, Member,
+    Config, Entry, GroupConfig, Listen, Member, Name,
     admission::{read_admission, read_admission_rules, read_destinations},
+    discovery::read_dns,
     error::{Faults, Sink},
     model::{
         AdminConfig, CacheConfig, CacheProfile, CacheStore, LogLevel, MemoryConfig, RedisConfig, Secret,
@@ -66,6 +67,7 @@ fn read_root(mut root: Section<'_, '_>) -> Config {
     let health = root.section("health").map(read_health).unwrap_or_default();
     let retry = root.section("retry").map(read_retry).unwrap_or_default();
     let queue = root.section("queue").map(read_queue).unwrap_or_default();
+    let dns = root.section("dns").map(read_dns).unwrap_or_default();
     let admin = root.section("admin").map(read_admin);
     root.finish();
     Config {
@@ -78,6 +80,7 @@ fn read_root(mut root: Section<'_, '_>) -> Config {
         health,
         retry,
         queue,
+        dns,
         admin,
         source: Secret::default(),
     }
@@ -109,10 +112,12 @@ fn read_server(mut server: Section<'_, '_>) -> ServerConfig {
     let listen: Option<Listen> =
         server.parsed("port", "\":8080\", \"127.0.0.1:8080\", \"[::1]:8080\" or \"unix:/path\"");
     let reverse = server.boolean("reverse").unwrap_or(default.reverse);
+    let (members, names) = read_members(&mut server, reverse);
     let config = ServerConfig {
         listen: listen.unwrap_or(default.listen),
         reverse,
-        members: read_members(&mut server, reverse),
+        members,
+        names,
         balance: read_balance(&mut server).unwrap_or(default.balance),
         auth: server.boolean("auth").unwrap_or(default.auth),
         admission: read_admission(&mut server),
@@ -152,31 +157,32 @@ fn read_group(mut section: Section<'_, '_>) -> GroupConfig {
         let place = section.place("proxy_pass").unwrap_or(Spanned::new(0..0, ()));
         section.fault(&place, "a group of [[upstreams]] without a name", None);
     }
-    let members = read_members(&mut section, true);
+    let (members, names) = read_members(&mut section, true);
     let balance = read_balance(&mut section).unwrap_or(ServerConfig::default().balance);
     section.finish();
-    GroupConfig { name: name.into(), members, balance }
+    GroupConfig { name: name.into(), members, names, balance }
 }
 
-fn read_members(server: &mut Section<'_, '_>, reverse: bool) -> Vec<Member> {
+fn read_members(server: &mut Section<'_, '_>, reverse: bool) -> (Vec<Member>, Vec<Name>) {
     let entries = server.strings("proxy_pass");
-    let mut members: Vec<Member> = Vec::new();
-    let mut seen = HashMap::new();
+    let (mut members, mut names) = (Vec::new(), Vec::new());
+    let mut seen = HashSet::new();
     for entry in entries.iter().flat_map(Spanned::get_ref) {
-        match entry.get_ref().parse::<Member>() {
+        match entry.get_ref().parse::<Entry>() {
             Err(error) => {
-                let help = "allowed: \"host:port\", \"host:port^weight\", \"[ipv6]:port\", \"unix:/path\"";
+                let help = "allowed: \"host:port\", \"host:port^weight\", \"[ipv6]:port\", \"unix:/path\", \"dns+host:port\", \"srv+_http._tcp.name\"";
                 server.fault(entry, format!("proxy_pass: {error}"), Some(help.to_owned()));
             }
-            Ok(member) if seen.insert(member.address.clone(), ()).is_some() => {
+            Ok(read) if !seen.insert(read.identity()) => {
                 let help = "to give a member more traffic, write its weight: \"host:port^2\"";
                 server.fault(
                     entry,
-                    format!("proxy_pass: {} stands twice", member.address),
+                    format!("proxy_pass: {} stands twice", read.identity()),
                     Some(help.to_owned()),
                 );
             }
-            Ok(member) => members.push(member),
+            Ok(Entry::Member(member)) => members.push(member),
+            Ok(Entry::Name(name)) => names.push(name),
         }
     }
     if entries.as_ref().is_some_and(|entries| entries.get_ref().len() > MEMBERS_MAX) {
@@ -197,7 +203,7 @@ fn read_members(server: &mut Section<'_, '_>, reverse: bool) -> Vec<Member> {
             Some(help.to_owned()),
         );
     }
-    members
+    (members, names)
 }
 
 /// `balance` by name, or goproxy's mode by number under either of its two names; one of the three.
@@ -287,8 +293,16 @@ fn read_timeouts(server: &mut Section<'_, '_>) -> Timeouts {
 
 fn read_redis(mut redis: Section<'_, '_>) -> RedisConfig {
     let default = RedisConfig::default();
+    let host = redis.string("redis_host");
+    // What is in the host is shown to whoever may see the configuration.
+    let has_password =
+        |host: &str| host.rsplit_once('@').is_some_and(|(user, _)| user.matches(':').count() > 1);
+    if let Some(host) = host.as_ref().filter(|host| has_password(host.get_ref())) {
+        let help = "write redis_pass = \"...\" and leave it out here";
+        redis.fault(host, "redis_host holds a password", Some(help.to_owned()));
+    }
     let config = RedisConfig {
-        host: redis.string("redis_host").map_or(default.host, Spanned::into_inner),
+        host: host.map_or(default.host, Spanned::into_inner),
         password: redis.secret("redis_pass").map(Spanned::into_inner).unwrap_or_default().into(),
         max_idle: redis.integer("max_idle", 0..=10_000).map_or(default.max_idle, to_usize),
         max_active: redis.integer("max_active", 1..=10_000).map_or(default.max_active, to_usize),

@@ -124,7 +124,7 @@ mod tests {
     /// Whoever adds a key to the reader adds its line to `keys.rs`, and the other way round.
     #[test]
     fn the_table_has_the_keys_that_the_reader_asks_for() {
-        let text = "[server]\nproxy_pass = [\"a\"]\n[tls]\n[[tls.more]]\n[upstream_tls]\n[[upstreams]]\n[health]\n[retry]\n[queue]\n[redis]\n[mem]\n\
+        let text = "[server]\nproxy_pass = [\"a\"]\n[tls]\n[[tls.more]]\n[upstream_tls]\n[[upstreams]]\n[health]\n[retry]\n[queue]\n[dns]\n[redis]\n[mem]\n\
                     [admin]\n[[rules]]\n[rules.response]\n";
         let mut asked = crate::config::read::keys_asked(text);
         let mut known: Vec<(String, String)> =

@@ -25,7 +25,7 @@ use crate::{
     config::{Address, Member},
     observe::Trail,
     server::Proxy,
-    upstream::{Group, RequestHead, Settings, send},
+    upstream::{Directory, Group, RequestHead, Roster, Settings, send},
 };
 
 /// Sends `count` requests to `address` and prints the table. Fails if any request failed.
@@ -64,7 +64,8 @@ pub(super) async fn run(
 fn to_proxy(address: SocketAddr) -> Result<Group, Failure> {
     let place = Address::Tcp { host: address.ip().to_string(), port: address.port() };
     let member = Member { address: place, weight: 1 };
-    Group::build(Settings::default(), &[member], None)
+    let roster = Roster { members: &[member], names: &[], directory: &Arc::new(Directory::new(0)) };
+    Group::build(Settings::default(), roster, None)
         .map_err(|error| Failure::Runtime(format!("evenly: {error}")))
 }
 

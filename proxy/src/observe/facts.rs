@@ -26,6 +26,13 @@ pub(crate) struct MemberFacts {
     pub(crate) pace: Option<Pace>,
 }
 
+/// Questions to DNS for members by name, by how they ended.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct NameFacts {
+    pub(crate) answered: u64,
+    pub(crate) failed: u64,
+}
+
 /// What the cache did and what it holds.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct CacheFacts {

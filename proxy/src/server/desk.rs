@@ -6,7 +6,7 @@ use balancers::EditError;
 
 use crate::{
     config::{Address, Member},
-    observe::{CacheFacts, Change, Counters, Desk, Events, GroupFacts, History, Purge, Refusal},
+    observe::{CacheFacts, Change, Counters, Desk, Events, GroupFacts, History, NameFacts, Purge, Refusal},
     reload::Service,
 };
 
@@ -38,6 +38,10 @@ impl Desk for Service {
 
     fn cache(&self) -> CacheFacts {
         self.proxy().cache_facts()
+    }
+
+    fn names(&self) -> NameFacts {
+        self.proxy().shared.state.load().directory.facts()
     }
 
     fn access_log_dropped(&self) -> u64 {

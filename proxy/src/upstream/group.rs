@@ -1,13 +1,14 @@
 //! Members that share the work of one name, and how they outlive a reload.
 
-use std::{net::IpAddr, sync::Arc};
+use std::{collections::BTreeMap, net::IpAddr, sync::Arc};
 
-use balancers::{Algorithm, Edit, EditError, Pool, Query, Values};
+use balancers::{Algorithm, Edit, EditError, KeyUse, Pool, Query, Values};
+use parking_lot::Mutex;
 use tokio::time::Instant;
 
-use super::{backend::Backend, queue::Queue, retry::Budget};
+use super::{backend::Backend, discover::Directory, queue::Queue, retry::Budget};
 use crate::{
-    config::{HealthConfig, Member, QueueConfig, RetryConfig, Timeouts},
+    config::{HealthConfig, Member, Name, QueueConfig, RetryConfig, Timeouts},
     observe::MemberFacts,
     tls::MemberTls,
 };
@@ -21,6 +22,20 @@ pub(crate) struct Group {
     pub(crate) budget: Arc<Budget>,
     /// What seconds are counted from.
     pub(crate) epoch: Instant,
+    names: Vec<Name>,
+    directory: Arc<Directory>,
+    /// The members that are in the pool because a name has them, with their weights.
+    found: Mutex<BTreeMap<String, u32>>,
+}
+
+/// Where the members of a group come from.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Roster<'c> {
+    /// Those that the configuration names one by one.
+    pub(crate) members: &'c [Member],
+    /// Those that have one name together.
+    pub(crate) names: &'c [Name],
+    pub(crate) directory: &'c Arc<Directory>,
 }
 
 /// How a group and its members are to be treated.
@@ -36,11 +51,11 @@ pub(crate) struct Settings {
 }
 
 impl Group {
-    /// A group of `members`. Those that `previous` has too keep their connections and what is thought of them; if the
+    /// A group of the members of `roster`. Those that `previous` has too keep their connections and what is thought of them; if the
     /// algorithm is the same, they keep their load as well. Nothing changes in `previous` if this fails.
     pub(crate) fn build(
         settings: Settings,
-        members: &[Member],
+        roster: Roster<'_>,
         previous: Option<&Group>,
     ) -> Result<Group, EditError> {
         let settings = Arc::new(settings);
@@ -52,7 +67,10 @@ impl Group {
             let new = || Backend::new(member.address.clone(), Arc::clone(&settings), Arc::clone(&queue));
             (id, member.weight, kept.unwrap_or_else(new))
         };
-        let all = |edit: &mut Edit<Backend>| edit.replace_all(members.iter().map(backend), Values::Replace);
+        let mut found = roster.found();
+        found.retain(|_, found| roster.members.iter().all(|member| member.address != found.address));
+        let members = roster.members.iter().chain(found.values()).map(backend);
+        let all = |edit: &mut Edit<Backend>| edit.replace_all(members, Values::Replace);
         let pool = match previous.filter(|group| group.settings.picks_as(&settings)) {
             Some(group) => group.pool.clone(),
             None => Pool::builder().slow_start(settings.health.slow_start).build(settings.balance)?,
@@ -64,7 +82,50 @@ impl Group {
             budget: previous.map_or_else(Arc::default, |group| Arc::clone(&group.budget)),
             epoch: previous.map_or_else(Instant::now, |group| group.epoch),
             settings,
+            names: roster.names.to_vec(),
+            directory: Arc::clone(roster.directory),
+            found: Mutex::new(found.into_iter().map(|(id, member)| (id, member.weight)).collect()),
         })
+    }
+
+    /// What some of its members are found by.
+    pub(crate) fn names(&self) -> &[Name] {
+        &self.names
+    }
+
+    /// Brings the members that were found by name up to date. Those that stay keep their load, health and connections;
+    /// those that came another way are not touched.
+    pub(crate) fn follow_names(&self) {
+        if self.names.is_empty() {
+            return;
+        }
+        let wanted = Roster { members: &[], names: &self.names, directory: &self.directory }.found();
+        let mut found = self.found.lock();
+        let mut next = BTreeMap::new();
+        let updated = self.pool.update(|edit| {
+            // Unknown is who was removed by hand: gone is gone.
+            for gone in found.keys().filter(|id| !wanted.contains_key(*id)) {
+                let _ = edit.remove(gone);
+            }
+            for (id, member) in &wanted {
+                match found.get(id) {
+                    Some(weight) if *weight == member.weight => {}
+                    Some(_) => drop(edit.set_weight(id, member.weight)),
+                    None if edit.contains(id) => continue,
+                    None => edit.add(&**id, member.weight, self.backend(member))?,
+                }
+                next.insert(id.clone(), member.weight);
+            }
+            Ok(())
+        });
+        match updated {
+            Ok(_) => *found = next,
+            Err(error) => tracing::warn!(%error, "the members that were found cannot be used"),
+        }
+    }
+
+    fn backend(&self, member: &Member) -> Backend {
+        Backend::new(member.address.clone(), Arc::clone(&self.settings), Arc::clone(&self.queue))
     }
 
     /// Its members as they stand.
@@ -87,8 +148,7 @@ impl Group {
 
     /// Adds a member at run time.
     pub(crate) fn add(&self, member: &Member) -> Result<(), EditError> {
-        let (settings, queue) = (Arc::clone(&self.settings), Arc::clone(&self.queue));
-        let backend = Backend::new(member.address.clone(), settings, queue);
+        let backend = self.backend(member);
         self.pool.update(|edit| edit.add(member.address.to_string(), member.weight, backend)).map(drop)
     }
 
@@ -99,9 +159,9 @@ impl Group {
 
     /// What the balancer is asked for a request of `client`.
     pub(crate) fn query(&self, client: IpAddr) -> Query<'static> {
-        match self.settings.balance {
-            Algorithm::Ring | Algorithm::BoundedRing => Query::for_ip(client),
-            _ => Query::new(),
+        match self.settings.balance.key_use() {
+            KeyUse::Ignored => Query::new(),
+            KeyUse::Any | KeyUse::ClientAddress => Query::for_ip(client),
         }
     }
 
@@ -111,6 +171,14 @@ impl Group {
             // A member that has just left closes its connections by being dropped.
             let _ = self.pool.with_value(&member.id, Backend::close_idle);
         }
+    }
+}
+
+impl Roster<'_> {
+    /// The members that the names have, as last heard.
+    fn found(&self) -> BTreeMap<String, Member> {
+        let members = self.names.iter().flat_map(|name| self.directory.members(name));
+        members.map(|member| (member.address.to_string(), member)).collect()
     }
 }
 
@@ -140,7 +208,12 @@ mod tests {
 
     fn group(algorithm: Algorithm, members: &[&str], previous: Option<&Group>) -> Result<Group, EditError> {
         let members: Vec<Member> = members.iter().map(|member| member.parse().unwrap()).collect();
-        Group::build(Settings { balance: algorithm, ..Settings::default() }, &members, previous)
+        let settings = Settings { balance: algorithm, ..Settings::default() };
+        Group::build(settings, roster(&members, &Arc::new(Directory::new(1))), previous)
+    }
+
+    fn roster<'c>(members: &'c [Member], directory: &'c Arc<Directory>) -> Roster<'c> {
+        Roster { members, names: &[], directory }
     }
 
     #[test]
@@ -160,7 +233,9 @@ mod tests {
     fn what_cannot_be_built_changes_nothing() {
         let before = group(Algorithm::P2c, &["a:1"], None).unwrap();
         let member = Member { weight: 0, .."b:1".parse().unwrap() };
-        assert!(Group::build(Settings::default(), &[member], Some(&before)).is_err());
+        assert!(
+            Group::build(Settings::default(), roster(&[member], &before.directory), Some(&before)).is_err()
+        );
         assert_eq!(before.pool.members().len(), 1);
         assert_eq!(&*before.pool.members()[0].id, "a:1");
     }

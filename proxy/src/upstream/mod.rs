@@ -9,6 +9,7 @@
 //! | file | question it answers |
 //! |---|---|
 //! | `send.rs` | the whole way, with retries |
+//! | `discover/` | which members does a name have? |
 //! | `group.rs` | members that share the work, and how they outlive a reload |
 //! | `retry.rs` | may this request be sent again, and how many may? |
 //! | `replay.rs` | what of its body is still there? |
@@ -26,6 +27,7 @@
 mod answer;
 mod backend;
 mod connect;
+mod discover;
 mod group;
 mod h1;
 mod h2;
@@ -39,7 +41,8 @@ mod settlement;
 mod window;
 
 pub(crate) use answer::{Answer, ResponseBody};
-pub(crate) use group::{Group, Settings};
+pub(crate) use discover::Directory;
+pub(crate) use group::{Group, Roster, Settings};
 pub(crate) use h1::RequestHead;
 pub(crate) use handover::Handover;
 pub(crate) use health::{TICK, Tender};

@@ -10,12 +10,14 @@
 )]
 
 mod client;
+mod dns;
 mod evenly;
 mod load;
 mod process;
 mod upstream;
 
 pub use client::{Client, Reply};
+pub use dns::{NameServer, Record, Zone};
 pub use evenly::{Evenly, free_port};
 pub use load::{Load, Report, is_long, row, scaled};
 pub use process::{UpstreamProcess, serve_if_asked};

@@ -55,7 +55,11 @@ impl Upstream {
         let mut opened = None;
         // The one before it may not have let go yet.
         eventually("the upstream's place is free", || {
-            let socket = tokio::net::TcpSocket::new_v4().unwrap();
+            let socket = match address {
+                SocketAddr::V4(_) => tokio::net::TcpSocket::new_v4(),
+                SocketAddr::V6(_) => tokio::net::TcpSocket::new_v6(),
+            };
+            let socket = socket.unwrap();
             socket.set_reuseaddr(true).unwrap();
             opened = socket.bind(address).and_then(|()| socket.listen(1024)).ok();
             opened.is_some()

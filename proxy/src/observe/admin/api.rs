@@ -171,6 +171,7 @@ fn metrics_page(desk: &impl Desk) -> Response<Bytes> {
         counters: desk.counters(),
         groups: &groups,
         cache: desk.cache(),
+        names: desk.names(),
         access_log_dropped: desk.access_log_dropped(),
     });
     respond(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", page)

@@ -2,7 +2,7 @@
 
 use std::future::Future;
 
-use crate::observe::{CacheFacts, Counters, Events, GroupFacts, History};
+use crate::observe::{CacheFacts, Counters, Events, GroupFacts, History, NameFacts};
 
 /// The proxy as its operators see it.
 pub(crate) trait Desk: Send + Sync {
@@ -11,6 +11,7 @@ pub(crate) trait Desk: Send + Sync {
     fn events(&self) -> &Events;
     fn groups(&self) -> Vec<GroupFacts>;
     fn cache(&self) -> CacheFacts;
+    fn names(&self) -> NameFacts;
     fn access_log_dropped(&self) -> u64;
     /// The configuration in use, as TOML, secrets masked.
     fn config(&self) -> impl Future<Output = String> + Send;

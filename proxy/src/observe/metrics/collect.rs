@@ -5,7 +5,7 @@ use super::{
     process,
     table::{self, Metric},
 };
-use crate::observe::{CacheFacts, Counters, GroupFacts, MemberFacts};
+use crate::observe::{CacheFacts, Counters, GroupFacts, MemberFacts, NameFacts};
 
 /// Everything that is read for one page.
 #[derive(Debug, Clone, Copy)]
@@ -13,6 +13,7 @@ pub(crate) struct Sources<'s> {
     pub(crate) counters: &'s Counters,
     pub(crate) groups: &'s [GroupFacts],
     pub(crate) cache: CacheFacts,
+    pub(crate) names: NameFacts,
     pub(crate) access_log_dropped: u64,
 }
 
@@ -24,6 +25,9 @@ pub(crate) fn render(sources: &Sources<'_>) -> String {
     members(&mut page, sources.groups);
     cache(&mut page, sources);
     let counters = sources.counters;
+    let mut lookups = page.metric(&table::DNS_LOOKUPS);
+    lookups.value(&["answered"], sources.names.answered);
+    lookups.value(&["failed"], sources.names.failed);
     let mut reloads = page.metric(&table::RELOADS);
     reloads.value(&["done"], counters.reloads.done.count());
     reloads.value(&["refused"], counters.reloads.refused.count());
@@ -141,7 +145,8 @@ mod tests {
         };
         let groups = [GroupFacts { name: "default".into(), algorithm: "p2c", members: vec![member] }];
         let cache = CacheFacts { hits: 6, entries: 3, bytes: 4, evictions: 5, ..CacheFacts::default() };
-        render(&Sources { counters: &counters, groups: &groups, cache, access_log_dropped: 0 })
+        let names = NameFacts { answered: 8, failed: 9 };
+        render(&Sources { counters: &counters, groups: &groups, cache, names, access_log_dropped: 0 })
     }
 
     #[test]
@@ -196,6 +201,8 @@ mod tests {
             "evenly_cache_entries 3",
             "evenly_cache_bytes 4",
             "evenly_cache_evictions_total 5",
+            "evenly_dns_lookups_total{result=\"answered\"} 8",
+            "evenly_dns_lookups_total{result=\"failed\"} 9",
         ] {
             assert!(page.lines().any(|found| found == line), "{line} is not in:\n{page}");
         }

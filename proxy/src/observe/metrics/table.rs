@@ -73,6 +73,7 @@ metrics! {
     CACHE_BYTES Gauge "evenly_cache_bytes" [] "Bytes of responses in memory, headers and bodies together.";
     CACHE_EVICTIONS Counter "evenly_cache_evictions_total" [] "Responses that left memory to make room.";
     REDIS_ERRORS Counter "evenly_redis_errors_total" [] "Operations on Redis that failed or took too long.";
+    DNS_LOOKUPS Counter "evenly_dns_lookups_total" ["result"] "Questions to DNS for members by name: answered, or failed so that the last answer stays.";
     RELOADS Counter "evenly_config_reloads_total" ["result"] "Configurations that took effect (the first one too) or were refused.";
     RELOADED_AT Gauge "evenly_config_last_reload_timestamp_seconds" [] "When the configuration in use took effect.";
     LOG_DROPPED Counter "evenly_access_log_dropped_total" [] "Lines of the access log that were dropped because writing could not keep up.";

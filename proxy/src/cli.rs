@@ -193,7 +193,9 @@ fn run(file: Option<PathBuf>, quick: &quick::Quick) -> Result<(), Failure> {
         false => load(file).map(|(path, config)| (Some(path), config))?,
     };
     let _log_guard = start_log(&config.server)?;
-    runtime()?.block_on(async {
+    // For what is not serving: signals, reloads, checks of members, the admin listener.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
         let (place, balance) = (config.server.listen.clone(), config.server.balance);
         let members = config.server.members.len();
         // Opened first: whoever finds the proxy listening finds its admin listener too.

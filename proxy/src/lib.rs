@@ -45,6 +45,7 @@ mod tls;
 mod tunnel;
 mod upstream;
 mod watch;
+mod workers;
 
 pub use reload::{ReloadError, Service};
 pub use server::{Builder, Listener, Proxy};

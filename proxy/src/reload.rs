@@ -17,12 +17,13 @@ use std::{
     sync::Arc,
 };
 
-use tokio::sync::{Mutex, oneshot};
+use tokio::sync::{Mutex, watch};
 
 use crate::{
     config::{Config, Faults, Listen},
     server::{Listener, Proxy},
     state::StartError,
+    workers::{self, Seat, Workers},
 };
 
 /// A proxy with its file and its listeners. Clones are handles to the same service.
@@ -31,7 +32,11 @@ pub struct Service {
     proxy: Proxy,
     file: Option<Arc<Path>>,
     running: Arc<Mutex<Running>>,
+    workers: Arc<Workers>,
 }
+
+/// One listener in the event loop of each worker.
+type Shares = Vec<(Listener, Seat)>;
 
 #[derive(Debug, Default)]
 struct Running {
@@ -39,7 +44,7 @@ struct Running {
     seen: Vec<u8>,
     config: Option<Config>,
     /// Each with what ends it when dropped.
-    listeners: HashMap<Listen, oneshot::Sender<()>>,
+    listeners: HashMap<Listen, watch::Sender<()>>,
 }
 
 impl Service {
@@ -57,9 +62,14 @@ impl Service {
         // Read a second time, only to know whether it changes; if it cannot be read, it has.
         let seen = file.as_ref().and_then(|file| std::fs::read(file).ok()).unwrap_or_default();
         let mut running = Running { seen, ..Running::default() };
-        let opened = running.open(&config, inherited)?;
+        let workers = Workers::start(config.server.workers.unwrap_or_else(workers::cores));
+        let workers = workers.map_err(ReloadError::Workers)?;
+        let opened = running.open(&config, inherited, &workers)?;
+        // Here, and not on one of the workers, which have other things to do.
+        proxy.tend_members();
         running.listen(&proxy, opened, config);
-        Ok(Service { proxy, file: file.map(Into::into), running: Arc::new(Mutex::new(running)) })
+        let running = Arc::new(Mutex::new(running));
+        Ok(Service { proxy, file: file.map(Into::into), running, workers: Arc::new(workers) })
     }
 
     /// Reads the file again and lets it take effect, even if it says what it said before: a file that it names may
@@ -115,7 +125,7 @@ impl Service {
         let parsed = parse(file, &bytes);
         running.seen = bytes;
         let config = parsed?;
-        let opened = running.open(&config, Vec::new())?;
+        let opened = running.open(&config, Vec::new(), &self.workers)?;
         // So that nobody asks a new name's members before there are any.
         self.proxy.settle_names(&config).await;
         self.proxy.apply(&config).map_err(ReloadError::Build)?;
@@ -130,7 +140,8 @@ impl Running {
         &self,
         config: &Config,
         mut inherited: Vec<Listener>,
-    ) -> Result<Vec<(Listen, Listener)>, ReloadError> {
+        workers: &Workers,
+    ) -> Result<Vec<(Listen, Shares)>, ReloadError> {
         let wanted = config.places().filter(|place| !self.listeners.contains_key(place));
         let open = |place: &Listen| {
             let ready = inherited.iter().position(|listener| listener.stands_at(place));
@@ -138,8 +149,12 @@ impl Running {
                 Some(at) => Ok(inherited.swap_remove(at)),
                 None => Listener::bind(place),
             };
-            match listener {
-                Ok(listener) => Ok((place.clone(), listener)),
+            let share = |listener: Listener| {
+                let share = |seat: Seat| Ok((listener.share_with(&seat)?, seat));
+                workers.seats().map(share).collect::<io::Result<Shares>>()
+            };
+            match listener.and_then(share) {
+                Ok(shares) => Ok((place.clone(), shares)),
                 Err(source) => Err(ReloadError::Listen { place: place.clone(), source }),
             }
         };
@@ -147,15 +162,17 @@ impl Running {
     }
 
     /// Serves on `opened` as well, and no longer where `config` does not say so.
-    fn listen(&mut self, proxy: &Proxy, opened: Vec<(Listen, Listener)>, config: Config) {
-        for (place, listener) in opened {
-            let (stop, stopped) = oneshot::channel();
-            let proxy = proxy.clone();
-            tokio::spawn(async move {
-                // The sender says nothing; it is dropped.
-                let stopped = async move { drop(stopped.await) };
-                proxy.serve_until(listener, stopped).await;
-            });
+    fn listen(&mut self, proxy: &Proxy, opened: Vec<(Listen, Shares)>, config: Config) {
+        for (place, shares) in opened {
+            let stop = watch::Sender::new(());
+            for (listener, seat) in shares {
+                let (proxy, mut stopped) = (proxy.clone(), stop.subscribe());
+                seat.handle().clone().spawn(async move {
+                    // The sender says nothing; it is dropped.
+                    let stopped = async move { drop(stopped.changed().await) };
+                    proxy.serve_at(Some(seat), listener, stopped).await;
+                });
+            }
             self.listeners.insert(place, stop);
         }
         self.listeners.retain(|place, _| config.places().any(|wanted| wanted == place));
@@ -198,13 +215,15 @@ pub enum ReloadError {
     },
     /// It reads well, but asks for what cannot be built.
     Build(StartError),
+    /// The threads that serve cannot be started.
+    Workers(io::Error),
 }
 
 impl ReloadError {
     /// Whether the file is to blame, and not the machine.
     #[must_use]
     pub fn is_usage(&self) -> bool {
-        !matches!(self, ReloadError::Listen { .. })
+        !matches!(self, ReloadError::Listen { .. } | ReloadError::Workers(_))
     }
 }
 
@@ -215,6 +234,7 @@ impl fmt::Display for ReloadError {
             ReloadError::Faults(faults) => faults.fmt(f),
             ReloadError::Listen { place, source } => write!(f, "cannot listen on {place}: {source}"),
             ReloadError::Build(error) => error.fmt(f),
+            ReloadError::Workers(error) => write!(f, "cannot start the threads that serve: {error}"),
         }
     }
 }
@@ -225,6 +245,7 @@ impl std::error::Error for ReloadError {
             ReloadError::Read { source, .. } | ReloadError::Listen { source, .. } => Some(source),
             ReloadError::Faults(faults) => Some(faults),
             ReloadError::Build(error) => Some(error),
+            ReloadError::Workers(error) => Some(error),
         }
     }
 }

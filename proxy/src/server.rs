@@ -13,6 +13,7 @@ use std::{
     hash::{BuildHasher as _, RandomState},
     io,
     net::IpAddr,
+    os::fd::AsFd as _,
     path::Path,
     pin::pin,
     sync::{
@@ -28,6 +29,7 @@ use parking_lot::Mutex;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpListener, UnixListener},
+    runtime::Handle,
     sync::watch,
     time::{Instant, MissedTickBehavior, timeout_at},
 };
@@ -42,6 +44,7 @@ use crate::{
     reload::ReloadError,
     state::{StartError, State},
     upstream::{TICK, Tender},
+    workers::{Busy, Seat},
 };
 
 /// A proxy: the library's face. Clones are handles to the same proxy.
@@ -129,6 +132,17 @@ impl Proxy {
     /// Like [`serve`](Proxy::serve), but ends also with `stop`: the listener closes, those already in its queue are
     /// still served, and its connections finish the request they are at.
     pub async fn serve_until(&self, listener: Listener, stop: impl Future<Output = ()>) {
+        self.tend_members();
+        self.serve_at(None, listener, stop).await;
+    }
+
+    /// Like [`serve_until`](Proxy::serve_until), as one of many workers that accept from the same socket.
+    pub(crate) async fn serve_at(
+        &self,
+        seat: Option<Seat>,
+        listener: Listener,
+        stop: impl Future<Output = ()>,
+    ) {
         // Gone when this function is: what waits for it drains.
         let closing = watch::Sender::new(());
         let mut draining = self.shared.draining.subscribe();
@@ -139,7 +153,6 @@ impl Proxy {
                 () = stop => {}
             }
         });
-        self.tend_members();
         self.shared.settle_names().await;
         loop {
             let accepted = tokio::select! {
@@ -147,7 +160,7 @@ impl Proxy {
                 () = &mut stopped => break,
             };
             match accepted {
-                Ok(accepted) => self.spawn(accepted, &listener, &closing),
+                Ok(accepted) => self.spawn(accepted, &listener, &closing, seat.as_ref()),
                 Err(error) if is_of_one_connection(&error) => {}
                 Err(error) => {
                     // Out of file descriptors, most likely: those who are being served go first.
@@ -162,7 +175,7 @@ impl Proxy {
         while let Ok(Ok(accepted)) =
             timeout_at(latest.min(Instant::now() + LAST_CALL), listener.accept()).await
         {
-            self.spawn(accepted, &listener, &closing);
+            self.spawn(accepted, &listener, &closing, seat.as_ref());
         }
     }
 
@@ -194,7 +207,7 @@ impl Proxy {
     }
 
     /// Starts the task that looks after the members, once. It ends with the proxy.
-    fn tend_members(&self) {
+    pub(crate) fn tend_members(&self) {
         if self.shared.is_tended.swap(true, Relaxed) {
             return;
         }
@@ -219,16 +232,35 @@ impl Proxy {
         });
     }
 
-    fn spawn(&self, (stream, address): (Accepted, IpAddr), listener: &Listener, closing: &watch::Sender<()>) {
+    fn spawn(
+        &self,
+        (stream, address): (Accepted, IpAddr),
+        listener: &Listener,
+        closing: &watch::Sender<()>,
+        seat: Option<&Seat>,
+    ) {
         let (shared, closing) = (Arc::clone(&self.shared), closing.subscribe());
         // Asked for each connection: a reload may have brought other certificates.
         let state = self.shared.state.load();
         let tls = state.tls.as_ref().filter(|tls| listener.stands_at(&tls.listen));
         let tls = tls.map(|tls| Arc::clone(&tls.config));
-        match stream {
-            Accepted::Tcp(stream) => tokio::spawn(welcome(shared, stream, address, tls, closing)),
-            Accepted::Unix(stream) => tokio::spawn(welcome(shared, stream, address, tls, closing)),
+        let chosen = seat.map(Seat::choose);
+        let moved = match &chosen {
+            Some(to) if seat.is_some_and(|seat| !seat.is(to)) => stream.move_to(to),
+            _ => Ok(stream),
         };
+        // Of a stream that cannot be moved, nothing is left to serve.
+        let Ok(stream) = moved else { return };
+        let handle = chosen.as_ref().map_or_else(Handle::current, |seat| seat.handle().clone());
+        let busy = chosen.map(Seat::occupy);
+        match stream {
+            Accepted::Tcp(stream) => {
+                handle.spawn(welcome(shared, stream, address, tls, closing, busy));
+            }
+            Accepted::Unix(stream) => {
+                handle.spawn(welcome(shared, stream, address, tls, closing, busy));
+            }
+        }
     }
 }
 
@@ -276,6 +308,7 @@ async fn welcome<S>(
     address: IpAddr,
     tls: Option<Arc<rustls::ServerConfig>>,
     closing: watch::Receiver<()>,
+    _busy: Option<Busy>,
 ) where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
@@ -302,6 +335,17 @@ pub enum Listener {
 enum Accepted {
     Tcp(tokio::net::TcpStream),
     Unix(tokio::net::UnixStream),
+}
+
+impl Accepted {
+    /// The same stream in another event loop.
+    fn move_to(self, seat: &Seat) -> io::Result<Accepted> {
+        let _entered = seat.handle().enter();
+        Ok(match self {
+            Accepted::Tcp(stream) => Accepted::Tcp(tokio::net::TcpStream::from_std(stream.into_std()?)?),
+            Accepted::Unix(stream) => Accepted::Unix(tokio::net::UnixStream::from_std(stream.into_std()?)?),
+        })
+    }
 }
 
 impl Listener {
@@ -359,6 +403,21 @@ impl Listener {
             }
             _ => false,
         }
+    }
+
+    /// The same socket in the event loop of `seat`.
+    pub(crate) fn share_with(&self, seat: &Seat) -> io::Result<Listener> {
+        let _entered = seat.handle().enter();
+        Ok(match self {
+            Listener::Tcp(listener) => {
+                let same = std::net::TcpListener::from(listener.as_fd().try_clone_to_owned()?);
+                Listener::Tcp(TcpListener::from_std(same)?)
+            }
+            Listener::Unix(listener) => {
+                let same = std::os::unix::net::UnixListener::from(listener.as_fd().try_clone_to_owned()?);
+                Listener::Unix(UnixListener::from_std(same)?)
+            }
+        })
     }
 
     async fn accept(&self) -> io::Result<(Accepted, IpAddr)> {

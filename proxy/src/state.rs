@@ -22,6 +22,7 @@ use crate::{
     observe::{AccessLogWriter, GroupFacts},
     tls::{MemberTls, ServerTls, TlsError},
     upstream::{Directory, Group, Roster, Settings},
+    workers,
 };
 
 /// One consistent view of the configuration. A request loads it once.
@@ -147,6 +148,7 @@ fn settings_of(config: &Config, tls: Option<MemberTls>) -> Settings {
         health: config.health.clone(),
         retry: config.retry.clone(),
         queue: config.queue.clone(),
+        workers: config.server.workers.unwrap_or_else(workers::cores),
     }
 }
 

@@ -154,6 +154,8 @@ pub const KEYS: &[Key] = &[
     key("server", "refresh_ahead", Flag, "false", "", "Whether used responses are fetched again shortly before they expire."),
     key("server", "cache_query_drop", Texts, "", "[\"utm_*\"]", "Query parameters that make no difference; utm_* for all that start so."),
     key("server", "cache_query_sort", Flag, "false", "", "true: the order of query parameters makes no difference."),
+    key("server", "workers", Number(0, 1024), "0", "",
+        "Threads that serve; 0 for one for each core. Taken at the start only."),
     key("server", "log", Number(0, 1), "0", "",
         "What goes to standard error: 1 everything about each request, 0 what matters."),
     key("server", "log_path", Text, "", "\"./logs\"",

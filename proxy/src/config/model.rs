@@ -1,6 +1,6 @@
 //! What can be configured. A value of these types has passed every check; nothing later checks it again.
 
-use std::{fmt, path::PathBuf, sync::Arc, time::Duration};
+use std::{fmt, num::NonZeroUsize, path::PathBuf, sync::Arc, time::Duration};
 
 use balancers::Algorithm;
 
@@ -100,6 +100,8 @@ pub struct ServerConfig {
     pub destinations: Destinations,
     /// `cache`: absent when false.
     pub cache: Option<CacheConfig>,
+    /// `workers`: threads that serve; absent for one for each core.
+    pub workers: Option<NonZeroUsize>,
     /// `log`
     pub log: LogLevel,
     /// `log_path`: a folder; absent means standard output.
@@ -220,6 +222,7 @@ impl Default for ServerConfig {
             admission: AdmissionConfig::default(),
             destinations: Destinations::default(),
             cache: None,
+            workers: None,
             log: LogLevel::Info,
             log_path: None,
             access_log: AccessLog::Off,

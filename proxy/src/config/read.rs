@@ -1,6 +1,6 @@
 //! Which key sets what.
 
-use std::{cell::RefCell, collections::HashSet};
+use std::{cell::RefCell, collections::HashSet, num::NonZeroUsize};
 
 use balancers::Algorithm;
 use toml::{Spanned, de::DeTable};
@@ -123,6 +123,7 @@ fn read_server(mut server: Section<'_, '_>) -> ServerConfig {
         admission: read_admission(&mut server),
         destinations: read_destinations(&mut server),
         cache: read_cache(&mut server),
+        workers: server.integer("workers", 0..=1024).and_then(|count| NonZeroUsize::new(to_usize(count))),
         log: match server.integer("log", 0..=1) {
             Some(1) => LogLevel::Debug,
             _ => LogLevel::Info,

@@ -20,7 +20,7 @@ use super::{
     health::{Health, Verdict},
     queue::{Place, Places, Queue},
 };
-use crate::{config::Address, observe::MemberCounters};
+use crate::{config::Address, observe::MemberCounters, workers};
 
 /// A member of a group as the proxy knows it: how it is to be treated, and what was learnt and kept of it. A reload
 /// [renews](Backend::renewed) the first and hands on the second.
@@ -34,11 +34,12 @@ pub(crate) struct Backend {
 /// What lives as long as the member is configured, through any number of reloads.
 #[derive(Debug)]
 struct Kept {
-    /// The newest at the back. The newest is used first: so the rest can age and leave.
-    idle: Mutex<VecDeque<Idle>>,
     sessions: Sessions,
     /// It had the choice, and chose HTTP/1.1.
     prefers_one: AtomicBool,
+    /// For each worker its own, and one for all other threads: a connection is watched by the event loop that opened
+    /// it. The newest at the back. The newest is used first: so the rest can age and leave.
+    idle: Box<[Mutex<VecDeque<Idle>>]>,
     health: Health,
     places: Arc<Places>,
     counters: Arc<MemberCounters>,
@@ -64,9 +65,9 @@ impl Backend {
     pub(crate) fn new(address: Address, settings: Arc<Settings>, queue: Arc<Queue>) -> Self {
         let places = Arc::new(Places::new(queue));
         let kept = Kept {
-            idle: Mutex::default(),
             sessions: Sessions::default(),
             prefers_one: AtomicBool::new(false),
+            idle: (0..=settings.workers.get()).map(|_| Mutex::default()).collect(),
             health: Health::new(Instant::now()),
             places,
             counters: Arc::default(),
@@ -126,7 +127,7 @@ impl Backend {
     fn idle(&self) -> Option<Connection> {
         loop {
             // The lock is held for the pop alone; a connection is looked at outside it.
-            let mut kept = self.kept.idle.lock().pop_back()?;
+            let mut kept = self.own_idle().lock().pop_back()?;
             if kept.connection.is_usable() {
                 self.kept.counters.connections_reused.add(1);
                 return Some(kept.connection);
@@ -188,10 +189,10 @@ impl Backend {
     pub(crate) fn keep(&self, connection: Connection) {
         let now = Instant::now();
         let mut leaving = Vec::new();
-        let mut idle = self.kept.idle.lock();
+        let mut idle = self.own_idle().lock();
         idle.push_back(Idle { connection, since: now });
         while idle.front().is_some_and(|oldest| now - oldest.since > self.settings.timeouts.idle)
-            || idle.len() > IDLE_MAX
+            || idle.len() > IDLE_MAX / self.settings.workers
         {
             leaving.extend(idle.pop_front());
         }
@@ -204,13 +205,22 @@ impl Backend {
     pub(crate) fn close_idle(&self) {
         self.kept.sessions.close_idle(self.settings.timeouts.idle);
         let now = Instant::now();
-        let mut idle = self.kept.idle.lock();
-        let expired = idle.iter().take_while(|kept| now - kept.since > self.settings.timeouts.idle).count();
-        let leaving: Vec<Idle> = idle.drain(..expired).collect();
-        drop(idle);
-        drop(leaving);
+        for idle in &self.kept.idle {
+            let mut idle = idle.lock();
+            let expired =
+                idle.iter().take_while(|kept| now - kept.since > self.settings.timeouts.idle).count();
+            let leaving: Vec<Idle> = idle.drain(..expired).collect();
+            drop(idle);
+            drop(leaving);
+        }
+    }
+
+    /// The idle connections of this thread.
+    fn own_idle(&self) -> &Mutex<VecDeque<Idle>> {
+        // A reload does not change how many workers there are, but a configuration may say so.
+        &self.kept.idle[workers::current() % self.kept.idle.len()]
     }
 }
 
-/// Idle connections kept for one member at most.
+/// Idle connections kept for one member at most, by all workers together.
 const IDLE_MAX: usize = 1024;

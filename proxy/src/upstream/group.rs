@@ -1,6 +1,6 @@
 //! Members that share the work of one name, and how they outlive a reload.
 
-use std::{collections::BTreeMap, net::IpAddr, sync::Arc};
+use std::{collections::BTreeMap, net::IpAddr, num::NonZeroUsize, sync::Arc};
 
 use balancers::{Algorithm, Edit, EditError, KeyUse, Pool, Query, Values};
 use parking_lot::Mutex;
@@ -48,6 +48,8 @@ pub(crate) struct Settings {
     pub(crate) health: HealthConfig,
     pub(crate) retry: RetryConfig,
     pub(crate) queue: QueueConfig,
+    /// Threads that serve: each keeps idle connections of its own.
+    pub(crate) workers: NonZeroUsize,
 }
 
 impl Group {
@@ -191,6 +193,7 @@ impl Default for Settings {
             health: HealthConfig::default(),
             retry: RetryConfig::default(),
             queue: QueueConfig::default(),
+            workers: NonZeroUsize::MIN,
         }
     }
 }

@@ -19,7 +19,7 @@ use crate::algorithm::Algorithm;
 use crate::balancer::Balancer;
 use crate::error::{EditError, PickError};
 use crate::live::Live;
-use crate::members::{Member, Members};
+use crate::members::{Member, Members, Tag};
 use crate::query::Query;
 use crate::rng::Rng;
 use crate::shared::Shared;
@@ -219,6 +219,27 @@ impl<T> Pool<T> {
         let snapshot = self.inner.current.borrow();
         let index = snapshot.balancer.members().index_of(id)?;
         snapshot.seats.get(index).map(|seat| look(&seat.value))
+    }
+
+    /// What to put into [`Query::avoiding`] to keep a request away from this member; `None` if it is not there.
+    ///
+    /// ```
+    /// use balancers::{Algorithm, Pool, Query};
+    ///
+    /// let pool = Pool::new(Algorithm::P2c);
+    /// pool.update(|edit| {
+    ///     edit.add("a", 1, ())?;
+    ///     edit.add("b", 1, ())
+    /// })?;
+    /// let not_a = Query::new().avoiding(pool.tag("a").unwrap());
+    /// assert_eq!(pool.pick(&not_a).unwrap().id(), "b");
+    /// # Ok::<(), balancers::EditError>(())
+    /// ```
+    #[must_use]
+    pub fn tag(&self, id: &str) -> Option<Tag> {
+        let snapshot = self.inner.current.borrow();
+        let members = snapshot.balancer.members();
+        members.index_of(id).map(|index| members.at(index).tag())
     }
 
     /// Whether a member takes no new picks and has no request in flight. True of ids that are not there, and of

@@ -133,6 +133,54 @@ impl Policy for Tower {
     }
 }
 
+/// A model of Prequal's rule over what a client sees itself: of 16 servers drawn by lot, those with more of its own requests
+/// in flight than five sixths of all servers have are hot; the quickest of the cold, or else the least loaded.
+pub struct Prequal {
+    servers: Vec<Estimate>,
+    rng: Rng,
+}
+
+impl Prequal {
+    /// All unknown; latencies are forgotten over 1,000 service times, and a failure counts as one of 1,000.
+    pub fn new(servers: usize, seed: u64) -> Self {
+        Self {
+            servers: vec![Estimate { latency: 0.0, seen: 0, pending: 0, is_up: true }; servers],
+            rng: Rng::new(seed),
+        }
+    }
+}
+
+impl Policy for Prequal {
+    fn choose(&mut self, now: u64, _key: u64) -> (usize, Ticket) {
+        let up: Vec<usize> = (0..self.servers.len()).filter(|&n| self.servers[n].is_up).collect();
+        let drawn: Vec<usize> = (0..16).map(|_| up[self.rng.below(up.len() as u64) as usize]).collect();
+        let mut pending: Vec<u32> = up.iter().map(|&n| self.servers[n].pending).collect();
+        let at = (pending.len() * 5 / 6).min(pending.len() - 1);
+        let hot = *pending.select_nth_unstable(at).1;
+        let latency = |n: usize| self.servers[n].latency * fall(now, self.servers[n].seen);
+        let cold = drawn.iter().copied().filter(|&n| self.servers[n].pending < hot.max(1));
+        let quickest = cold.min_by(|&a, &b| latency(a).total_cmp(&latency(b)));
+        let least = || drawn.iter().copied().min_by_key(|&n| self.servers[n].pending);
+        let server = quickest.or_else(least).expect("sixteen were drawn");
+        self.servers[server].pending += 1;
+        (server, Ticket::Server(server))
+    }
+
+    fn finish(&mut self, now: u64, ticket: Ticket, latency: u64, ok: bool) {
+        let Ticket::Server(server) = ticket else { return };
+        let one = &mut self.servers[server];
+        let latency = if ok { latency as f64 } else { 1000.0 * SERVICE_NS as f64 };
+        // A fifth of each new one: the mean is to be of now, not of long ago.
+        one.latency = if one.latency == 0.0 { latency } else { one.latency * 0.8 + latency * 0.2 };
+        one.seen = now;
+        one.pending -= 1;
+    }
+
+    fn set_up(&mut self, server: usize, is_up: bool) {
+        self.servers[server].is_up = is_up;
+    }
+}
+
 fn fall(now: u64, seen: u64) -> f64 {
     (-((now - seen) as f64) / (1000.0 * SERVICE_NS as f64)).exp()
 }

@@ -20,7 +20,9 @@ import sys
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 VENV = ROOT / ".venv-speed"
-RIVALS = ["cachebox==6.2.*", "cachetools==8.0.1", "moka-py", "uhashring==2.5", "roundrobin"]
+RIVALS = [
+    "async_lru", "cachebox==6.2.*", "cachetools==8.0.1", "moka-py", "redis", "roundrobin", "theine", "uhashring==2.5",
+]
 
 KEYS = "keys = ['key-%d' % n for n in range(1000)] * (N // 1000)\n"
 FILLED = "for key in keys[:1000]: c[key] = key\n"
@@ -73,9 +75,94 @@ TABLES: dict[str, dict[str, tuple[str, str]]] = {
             "import roundrobin\nc = roundrobin.smooth([('%d' % n, 1) for n in range(10)])\n", "c()"),
     },
     "batch": {
-        "evenly Ring.assign, a key": (
-            NODES + "from evenly.balancers import Ring\nc = Ring(nodes)\n", "if key == 'key-0': c.assign(keys[:1000])"),
+        "evenly Ring.assign, 10,000 keys": (
+            NODES + "from evenly.balancers import Ring\nc = Ring(nodes)\nmany = keys[:1000] * 10\n",
+            "if key == 'key-0': c.assign(many)"),
+        "uhashring, 10,000 keys": (
+            NODES + "from uhashring import HashRing\nc = HashRing(nodes, hash_fn='ketama')\nmany = keys[:1000] * 10\n",
+            "if key == 'key-0': [c.get_node(one) for one in many]"),
     },
+}
+
+#: Rows that no loop over keys shows: label → a program that prints JSON, {what: number}.
+PROGRAMS: dict[str, str] = {
+    "build": """
+        nodes = ['10.0.%d.%d:11211' % (n // 250, n % 250) for n in range(1000)]
+        from evenly.balancers import Ring, Ketama, HashRing
+        from uhashring import HashRing as Theirs
+        show('evenly Ring, 1000 x 160, ms', lambda: Ring(nodes), 1e3)
+        show('evenly Ketama, 1000 x 160, ms', lambda: Ketama(nodes), 1e3)
+        show('evenly HashRing ketama, ms', lambda: HashRing(nodes, hash_fn='ketama'), 1e3)
+        show('uhashring ketama, ms', lambda: Theirs(nodes, hash_fn='ketama'), 1e3, 3)
+    """,
+    "async": """
+        import asyncio, async_lru, moka_py, evenly
+        async def square(x): return x * x
+        async def hits(f):
+            await f(7)
+            for _ in range(100_000): await f(7)
+        for label, wrap in {
+            'evenly @cached': evenly.cached(maxsize=2000, ttl=600),
+            'moka-py @cached': moka_py.cached(maxsize=2000, ttl=600),
+            'async_lru': async_lru.alru_cache(maxsize=2000, ttl=600),
+        }.items():
+            show(label + ', ns a hit', lambda: asyncio.run(hits(wrap(square))), 1e4)
+    """,
+    "redis": """
+        import socket, subprocess, threading, redis
+        from evenly.redis import RedisCache, OutageError
+        with socket.socket() as probe:
+            probe.bind(('127.0.0.1', 0)); port = probe.getsockname()[1]
+        server = subprocess.Popen(['redis-server', '--port', str(port), '--save', '', '--bind', '127.0.0.1'], stdout=subprocess.DEVNULL)
+        try:
+            url = 'redis://127.0.0.1:%d' % port
+            ours, theirs = RedisCache(url, codec='bytes', response_timeout=5), redis.Redis.from_url(url)
+            deadline = time.monotonic() + 20
+            while True:
+                try:
+                    ours.ready(); break
+                except OutageError:
+                    assert time.monotonic() < deadline
+            ours['k'] = b'v' * 100; theirs.set('k', b'v' * 100)
+            def run(get, threads, each=4000):
+                def work():
+                    for _ in range(each): get('k')
+                all = [threading.Thread(target=work) for _ in range(threads)]
+                [one.start() for one in all]; [one.join() for one in all]
+            for threads in (1, 4):
+                show('evenly get, %d threads, us' % threads, lambda: run(ours.get, threads), 1e6 / 4000 / threads)
+                show('redis-py get, %d threads, us' % threads, lambda: run(theirs.get, threads), 1e6 / 4000 / threads)
+        finally:
+            server.terminate(); server.wait()
+    """,
+    "ratio": """
+        import bisect, itertools, random
+        from evenly.cache import TinyLFUCache, Cache
+        from theine import Cache as Theine
+        rng = random.Random(1)
+        sums = list(itertools.accumulate(1 / n ** 0.9 for n in range(1, 100_001)))
+        trace = ['%d' % bisect.bisect(sums, rng.random() * sums[-1]) for _ in range(400_000)]
+        def ours(cache):
+            hits = 0
+            for key in trace:
+                if cache.get(key) is None: cache[key] = key
+                else: hits += 1
+            return hits
+        def theirs(cache):
+            hits = 0
+            for key in trace:
+                found, ok = cache.get(key)
+                if ok: hits += 1
+                else: cache.set(key, key)
+            return hits
+        for label, play, make in (
+            ('evenly TinyLFUCache', ours, lambda: TinyLFUCache(1000)),
+            ('evenly Cache auto', ours, lambda: Cache(1000, policy='auto')),
+            ('theine', theirs, lambda: Theine(1000)),
+        ):
+            told[label + ', hit ratio %'] = [play(make()) / len(trace) * 100]
+            show(label + ', ns an access', lambda: play(make()), 1e9 / len(trace), 3)
+    """,
 }
 
 
@@ -132,14 +219,33 @@ def instructions(setup: str, body: str) -> float:
     return ((count(body, many) - count(body, few)) - (count("pass", many) - count("pass", few))) / (many - few)
 
 
+def program(body: str) -> dict[str, list[float]]:
+    import json
+    import textwrap
+
+    head = (
+        "import json, time\ntold = {}\n"
+        "def show(label, run, scale, rounds=9):\n"
+        "    for _ in range(rounds):\n"
+        "        begin = time.perf_counter(); run(); end = time.perf_counter()\n"
+        "        told.setdefault(label, []).append((end - begin) * scale)\n"
+    )
+    code = head + textwrap.dedent(body) + "\nprint(json.dumps(told))"
+    done = subprocess.run([python(), "-c", code], check=True, stdout=subprocess.PIPE, text=True)
+    return json.loads(done.stdout.splitlines()[-1])
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--instructions", action="store_true")
-    parser.add_argument("--only", default=",".join(TABLES))
+    parser.add_argument("--only", default=",".join([*TABLES, *PROGRAMS]))
     options = parser.parse_args()
     for table in options.only.split(","):
         print(f"\n{table}")
-        if options.instructions:
+        if table in PROGRAMS:
+            for label, values in program(PROGRAMS[table]).items():
+                print(f"  {label:34} {statistics.median(values):10,.1f}   ({min(values):,.1f} to {max(values):,.1f})", flush=True)
+        elif options.instructions:
             for label, (setup, body) in TABLES[table].items():
                 print(f"  {label:32} {instructions(setup, body):10,.0f} instructions", flush=True)
         else:

@@ -9,6 +9,7 @@ use pyo3::create_exception;
 use pyo3::exceptions::{PyException, PyKeyError, PyTypeError, PyValueError};
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
+use pyo3::types::PyString;
 
 use crate::placement::with_key;
 
@@ -63,25 +64,26 @@ impl PoolBase {
         Ok(Self { pool, algorithm })
     }
 
-    /// A member for one request, as a lease; by `key` with the algorithms that place by key; none of those `avoid` holds.
+    /// A member for one request, as a lease; by `key` with the algorithms that place by key; none of those `avoid` holds:
+    /// leases or members.
     #[pyo3(signature = (key=None, avoid=None))]
     fn pick(
-        &self,
-        py: Python<'_>,
+        slf: &Bound<'_, Self>,
         key: Option<&Bound<'_, PyAny>>,
         avoid: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<Lease> {
+        let pool = &slf.get().pool;
         let picked = match (key, avoid) {
-            (None, None) => self.pool.pick(&Query::new()),
-            (None, Some(avoid)) => self.pool.pick(&avoiding(Query::new(), avoid)?),
-            (Some(key), None) => with_key(key, |query| self.pool.pick(&query))?,
+            (None, None) => pool.pick(&Query::new()),
+            (None, Some(avoid)) => pool.pick(&avoiding(slf, Query::new(), avoid)?),
+            (Some(key), None) => with_key(key, |query| pool.pick(&query))?,
             (Some(key), Some(avoid)) => {
-                with_key(key, |query| Ok::<_, PyErr>(self.pool.pick(&avoiding(query, avoid)?)))??
+                with_key(key, |query| Ok::<_, PyErr>(pool.pick(&avoiding(slf, query, avoid)?)))??
             }
         };
         let lease = picked.map_err(nobody)?;
         Ok(Lease {
-            member: lease.clone_ref(py),
+            member: lease.clone_ref(slf.py()),
             tag: lease.tag(),
             under_way: Mutex::new((Some(lease), None)),
         })
@@ -294,13 +296,29 @@ pub(crate) fn nobody(error: PickError) -> PyErr {
     NobodyError::new_err(error.to_string())
 }
 
-fn avoiding<'k>(mut query: Query<'k>, avoid: &Bound<'_, PyAny>) -> PyResult<Query<'k>> {
-    for lease in avoid.try_iter()? {
-        let lease = lease?;
-        let Ok(lease) = lease.cast::<Lease>() else {
-            return Err(PyTypeError::new_err(format!("cannot avoid {} (must be a Lease)", lease.repr()?)));
+fn avoiding<'k>(
+    pool: &Bound<'_, PoolBase>,
+    mut query: Query<'k>,
+    avoid: &Bound<'_, PyAny>,
+) -> PyResult<Query<'k>> {
+    if avoid.is_instance_of::<PyString>() {
+        // A lone name is a list of letters to Python.
+        return Err(PyTypeError::new_err(format!(
+            "avoid is {} (must be a list of leases or members)",
+            avoid.repr()?
+        )));
+    }
+    for one in avoid.try_iter()? {
+        let one = one?;
+        let tag = match one.cast::<Lease>() {
+            Ok(lease) => Some(lease.get().tag),
+            // Who has left meanwhile need not be avoided.
+            Err(_) => {
+                let id = pool.call_method1("_name_of", (one,))?;
+                pool.get().pool.tag(id.cast::<PyString>()?.to_str()?)
+            }
         };
-        query = query.avoiding(lease.get().tag);
+        query = tag.into_iter().fold(query, Query::avoiding);
     }
     Ok(query)
 }

@@ -61,6 +61,16 @@ def test_retries_go_elsewhere_until_nobody_is_left(algorithm: str) -> None:
     assert issubclass(NobodyError, evenly.Error)
 
 
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+def test_members_can_be_avoided_by_themselves(algorithm: str) -> None:
+    pool = Pool(["a", "b", "c"], algorithm)
+    assert {pool.pick(n, avoid=["a", "gone", "c"]).member for n in range(20)} == {"b"}
+    lease = pool.pick("key", avoid=["a"])
+    assert {"a", lease.member, pool.pick("key", avoid=["a", lease]).member} == {"a", "b", "c"}
+    named = Pool([17, 18], algorithm, name=str)
+    assert named.pick("key", avoid=[17]).member == 18
+
+
 def test_members_come_and_go_and_fail() -> None:
     pool = Pool(["a"], "least_load")
     pool.add("b", 3)
@@ -133,7 +143,7 @@ def test_wrong_types_are_type_errors() -> None:
     for attempt in (
         lambda: Ring(["a"])[3.5],
         lambda: Ring("abc"),
-        lambda: Pool(["a"]).pick(avoid=["a"]),
+        lambda: Pool(["a"]).pick(avoid="a"),
         lambda: Pool(["a"]).pick(avoid=3),
         lambda: Pool([("a", 2**40)]),
         lambda: jump_hash(-1, 5),

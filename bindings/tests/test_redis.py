@@ -56,12 +56,22 @@ def make(request: pytest.FixtureRequest, server: str) -> Iterator[Any]:
 
     def make(**options: Any) -> Any:
         options = {"namespace": "test", "on_outage": "raise", "response_timeout": 10, **options}
-        made.append(request.param(server, **options))
+        far = RedisCache(server, **options)
+        made.append(far if request.param is RedisCache else TieredCache(1 << 20, far))
         return made[-1]
 
     yield make
     for cache in made[:1]:
         cache.clear()
+
+
+def test_a_tiered_cache_takes_after_its_far_one() -> None:
+    far = RedisCache("redis://127.0.0.1:1", namespace="shop", ttl=7, codec="bytes")
+    near = TieredCache(1 << 20, far, near_ttl=2)
+    assert repr(near) == "TieredCache(namespace='shop', ttl=7, codec='bytes')"
+    for wrong in (near, "redis://127.0.0.1:6379"):
+        with pytest.raises(TypeError, match="must be a RedisCache"):
+            TieredCache(1 << 20, wrong)  # type: ignore[arg-type]
 
 
 def test_values_are_kept_and_forgotten(make: Any) -> None:

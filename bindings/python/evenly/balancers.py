@@ -63,7 +63,8 @@ class Pool(_evenly.PoolBase[T]):
     """A set of members that may change while it is picked from: weights, load, health, draining, retries.
 
     `pick()` gives a `Lease`: the member counts as busy until the lease ends. Use it as a context manager, so that the
-    outcome and the latency of the request are told too; `pick(avoid=[lease])` gives another member for a retry.
+    outcome and the latency of the request are told too; `pick(avoid=[lease])` gives another member for a retry;
+    members may stand in the list too.
     """
 
     def __new__(
@@ -125,6 +126,9 @@ class Pool(_evenly.PoolBase[T]):
     def stats(self) -> list[MemberStats]:
         """Every member as it stands, in the order of names."""
         return [MemberStats(self._member(row[0]), *row[1:]) for row in self._status()]
+
+    def _name_of(self, member: T) -> str:
+        return self._name(member)
 
     def __contains__(self, member: Any) -> bool:
         return self._member(self._name(member)) is not None

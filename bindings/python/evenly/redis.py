@@ -75,8 +75,11 @@ class RedisCache:
         self.namespace, self.ttl, self.codec = namespace, ttl, codec
         self._raises = on_outage == "raise"
         self._encode, self._decode = _codec(codec)
-        self._arguments = (url, namespace, response_timeout, connect_timeout, max_value_bytes, self._near)
-        self._store_or_none: _evenly.Store | None = _evenly.Store(*self._arguments)
+        self._open((url, namespace, response_timeout, connect_timeout, max_value_bytes))
+
+    def _open(self, arguments: tuple[str, str, float, float, int]) -> None:
+        self._arguments = arguments
+        self._store_or_none: _evenly.Store | None = _evenly.Store(*arguments, self._near)
         _stores.add(self)
 
     @property
@@ -84,7 +87,7 @@ class RedisCache:
         # After a fork, the child makes connections of its own.
         store = self._store_or_none
         if store is None:
-            store = self._store_or_none = _evenly.Store(*self._arguments)
+            store = self._store_or_none = _evenly.Store(*self._arguments, self._near)
         return store
 
     def ready(self) -> None:
@@ -229,36 +232,21 @@ class RedisCache:
 
 
 class TieredCache(RedisCache):
-    """A near cache of `near_bytes` in this process, in front of Redis; changes by others are heard of.
+    """A near cache of so many bytes in this process, in front of `far`; changes by others are heard of.
 
-    A value stays near for at most `near_ttl` seconds, which bounds how old a near hit can be when all else fails.
+        TieredCache(64 << 20, RedisCache("redis://127.0.0.1:6379", namespace="shop", codec="msgpack"))
+
+    Namespace, codec, times and limits are the far cache's. A value stays near for at most `near_ttl` seconds, which bounds
+    how old a near hit can be when all else fails.
     """
 
-    def __init__(
-        self,
-        url: str = "redis://127.0.0.1:6379",
-        namespace: str = "evenly",
-        ttl: float = 300.0,
-        codec: str = "json",
-        *,
-        near_bytes: int = 64 << 20,
-        near_ttl: float = 60.0,
-        on_outage: str = "miss",
-        response_timeout: float = 0.5,
-        connect_timeout: float = 1.0,
-        max_value_bytes: int = 8 << 20,
-    ) -> None:
-        self._near = (near_bytes, near_ttl)
-        super().__init__(
-            url,
-            namespace,
-            ttl,
-            codec,
-            on_outage=on_outage,
-            response_timeout=response_timeout,
-            connect_timeout=connect_timeout,
-            max_value_bytes=max_value_bytes,
-        )
+    def __init__(self, near: int, far: RedisCache, *, near_ttl: float = 60.0) -> None:
+        if not isinstance(far, RedisCache) or far._near is not None:
+            raise TypeError(f"far {far!r} (must be a RedisCache)")
+        self._near = (near, near_ttl)
+        self.namespace, self.ttl, self.codec = far.namespace, far.ttl, far.codec
+        self._raises, self._encode, self._decode = far._raises, far._encode, far._decode
+        self._open(far._arguments)
 
 
 def _started(operation: Callable[..., Any], *args: Any) -> Awaitable[Any]:

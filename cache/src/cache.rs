@@ -269,8 +269,8 @@ impl<K: Hash + Eq, V, S: BuildHasher> Cache<K, V, S> {
     }
 }
 
-/// Wheel steps for one hold of the lock in `maintain`.
-const MAINTAIN_STEPS: u32 = 1024;
+/// Wheel steps for one hold of the lock in `maintain`: some ten microseconds, so that others come in between.
+const MAINTAIN_STEPS: u32 = 128;
 
 impl<K, V, S> Clone for Cache<K, V, S> {
     fn clone(&self) -> Self {

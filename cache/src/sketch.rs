@@ -74,9 +74,11 @@ impl Sketch {
         }
     }
 
-    /// Halves every count.
-    pub(crate) fn halve(&mut self) {
-        for word in self.blocks.iter_mut().flatten() {
+    /// Halves every count in the part of the sketch that `from..to` is of `all`.
+    pub(crate) fn halve(&mut self, from: usize, to: usize, all: usize) {
+        let part = |at: usize| (self.blocks.len() as u64 * at as u64 / all.max(1) as u64) as usize;
+        let (from, to) = (part(from), part(to));
+        for word in self.blocks[from..to].iter_mut().flatten() {
             *word = (*word >> 1) & 0x7777_7777_7777_7777;
         }
     }
@@ -116,9 +118,10 @@ mod tests {
         assert!(invented < 2000, "{invented} of 10000 strangers have a high count");
         sketch.widen(2000);
         assert!((0..1000).all(|hash| sketch.estimate(hash) >= hash % 16), "growing forgets nothing");
-        sketch.halve();
+        sketch.halve(0, 300, 1000);
+        sketch.halve(300, 1000, 1000);
         assert!((0..1000).all(|hash| sketch.estimate(hash) >= hash % 16 / 2));
-        (0..10).for_each(|_| sketch.halve());
+        (0..10).for_each(|_| sketch.halve(0, 1, 1));
         assert!((0..1000).all(|hash| sketch.estimate(hash) == 0));
     }
 }

@@ -15,6 +15,8 @@
 //!
 //! Cost: 6 bytes a slot, 8 where the load is aligned to 8; 8 more with a weigher.
 
+use std::ops::Range;
+
 /// One shard's slots. Without a weigher every weight is 1 and takes no memory. In this order, because a hit needs what
 /// stands first: see [`Shard`](crate::shard::Shard).
 #[repr(C)]
@@ -166,9 +168,9 @@ impl<T> Facts<T> {
         self.slots[slot as usize].mark = mark;
     }
 
-    /// Halves all uses, rounded up.
-    pub(crate) fn halve_uses(&mut self) {
-        for Slot { mark, .. } in &mut self.slots {
+    /// Halves the uses of these slots, rounded up.
+    pub(crate) fn halve_uses(&mut self, slots: Range<usize>) {
+        for Slot { mark, .. } in &mut self.slots[slots] {
             mark.0 -= mark.0 >> 1 & HALF_USES;
         }
     }

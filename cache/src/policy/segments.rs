@@ -14,7 +14,7 @@
 //! sixteenth of the list was last renewed. Hot entries are thus only read, and where nothing enters or leaves, all are.
 //! Against exact LRU (a window of everything, over the traces of the bench `hit_ratio`) this costs 0.02 points.
 //!
-//! Cost: O(1), but for the halving, which is a walk over 2 bytes a slot and the sketch. 8 bytes an entry for links, 2 for
+//! Cost: O(1); the halving is done by the insertions that follow, [`HALVED_AT_ONCE`] slots each. 8 bytes an entry for links, 2 for
 //! the mark (see [`Facts`]) and the sketch's 4 to 8.
 
 use super::facts::{Mark, NO_TIME, STAMPS, USES_MAX};
@@ -29,6 +29,8 @@ pub(crate) struct Segments {
     /// Entries that came or were written since the counts were halved, and the hits there had been by then.
     writes: u64,
     hits_at_aging: u64,
+    /// Slots halved already, while halving is under way.
+    halved: usize,
     /// Weight this shard may expect to hold.
     share: u64,
     /// Weight the window may hold.
@@ -41,6 +43,8 @@ const PROTECTED: usize = 2;
 
 /// Accesses for each entry until counts are halved: at the next insertion, for where nothing comes nothing competes.
 const PERIOD: u64 = 10;
+/// Slots halved for one insertion, so that none waits for all of them.
+const HALVED_AT_ONCE: usize = 256;
 /// A window too wide is narrowed by so many entries for each eviction.
 const NARROWING: usize = 8;
 /// Entries demoted for one eviction, at most.
@@ -63,6 +67,7 @@ impl Segments {
             sketch: Sketch::default(),
             writes: 0,
             hits_at_aging: 0,
+            halved: usize::MAX,
             share,
             window: window.max(1),
         }
@@ -261,17 +266,22 @@ impl Segments {
     fn wrote<T>(&mut self, facts: &mut Facts<T>) {
         self.writes += 1;
         let period = PERIOD * facts.len() as u64;
-        if self.writes + (facts.hits - self.hits_at_aging) > period {
+        if self.halved >= facts.len() && self.writes + (facts.hits - self.hits_at_aging) > period {
             // Halved too: what was counted is worth half as much.
-            (self.writes, self.hits_at_aging) = (period / 2, facts.hits);
+            (self.writes, self.hits_at_aging, self.halved) = (period / 2, facts.hits, 0);
+        }
+        if self.halved < facts.len() {
             self.age(facts);
         }
     }
 
-    /// Halves all counts. Residents' are rounded up: whoever stays counts for more than a stranger.
+    /// Halves the counts of the next slots, and of as great a part of the sketch. Residents' are rounded up: whoever
+    /// stays counts for more than a stranger.
     #[cold]
     fn age<T>(&mut self, facts: &mut Facts<T>) {
-        self.sketch.halve();
-        facts.halve_uses();
+        let (from, to, all) = (self.halved, (self.halved + HALVED_AT_ONCE).min(facts.len()), facts.len());
+        facts.halve_uses(from..to);
+        self.sketch.halve(from, to, all);
+        self.halved = if to == all { usize::MAX } else { to };
     }
 }

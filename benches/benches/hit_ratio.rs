@@ -7,10 +7,13 @@
 //! the best of all contenders at a point; moka does not count as best below 500 entries, where it holds more than its
 //! capacity. LRU and LFU run with one shard, where they are
 //! exact; the others with their defaults. Without the feature only our own policies run.
+//!
+//! With `--others`, instead, traces that nothing was tuned on: made-up ones of every kind in [`synthetic`] with
+//! [`SEEDS`] seeds each, and other cuts of the given ones: their second halves, and two of them interleaved.
 #![allow(clippy::print_stdout)] // that is what it is for
 
 use evenly_benches::caches::{Contender, Maker, ours_exact};
-use evenly_benches::{belady, traces};
+use evenly_benches::{belady, synthetic, traces};
 use std::fmt::Write as _;
 
 const TRACES: &[(&str, &[usize])] = &[
@@ -31,6 +34,14 @@ const TRACES: &[(&str, &[usize])] = &[
     ("arc_P6", &[774, 7738, 32_768, 77_377]),
 ];
 
+/// Seeds of each made-up trace.
+const SEEDS: u64 = 3;
+/// Capacities for traces that nothing was tuned on.
+const OTHER_CAPACITIES: &[usize] = &[50, 200, 1000, 4000];
+/// Traces cut in half, and interleaved with the next in this list.
+const CUT: &[&str] =
+    &["c2k_web12", "lirs_sprite", "lirs_multi3", "adaptsize_req", "lirs_2_pools", "addr_gcc", "arc_OLTP"];
+
 /// One trace at one capacity: per cent of hits.
 struct Point {
     name: String,
@@ -50,6 +61,11 @@ fn main() {
     let contenders = contenders();
     print_heads(&contenders);
     let mut points = Vec::new();
+    if args.iter().any(|arg| arg == "--others") {
+        others(&folder, &contenders, &mut points);
+        summary(&contenders, &points);
+        return;
+    }
     for (name, capacities) in TRACES {
         if asked.is_empty() || asked.iter().any(|part| name.contains(part.as_str())) {
             match traces::read(&folder, name) {
@@ -61,6 +77,25 @@ fn main() {
     summary(&contenders, &points);
     if let Some(file) = svg {
         std::fs::write(file, plot(&contenders, &points)).expect("the SVG file can be written");
+    }
+}
+
+/// Traces that nothing was tuned on.
+fn others(folder: &std::path::Path, contenders: &[Maker], points: &mut Vec<Point>) {
+    for kind in synthetic::KINDS {
+        for seed in 1..=SEEDS {
+            let trace = synthetic::trace(kind, seed).expect("it is in the list");
+            run(&format!("{kind} {seed}"), &trace, OTHER_CAPACITIES, contenders, points);
+        }
+    }
+    let cut: Vec<_> =
+        CUT.iter().filter_map(|name| traces::read(folder, name).ok().map(|trace| (name, trace))).collect();
+    for (at, (name, trace)) in cut.iter().enumerate() {
+        run(&format!("{name} 2nd half"), &trace[trace.len() / 2..], OTHER_CAPACITIES, contenders, points);
+        let (other, with) = &cut[(at + 1) % cut.len()];
+        // The other one's keys out of the way.
+        let pairs = trace.iter().zip(with).flat_map(|(a, b)| [*a, *b ^ 1 << 60]);
+        run(&format!("{name} + {other}"), &pairs.collect::<Vec<_>>(), OTHER_CAPACITIES, contenders, points);
     }
 }
 

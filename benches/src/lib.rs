@@ -8,5 +8,6 @@ pub mod cache_rivals;
 pub mod caches;
 pub mod counting;
 pub mod simulation;
+pub mod synthetic;
 pub mod traces;
 pub mod zipf;

@@ -29,12 +29,17 @@ impl Zipf {
 
     /// The next `count` keys.
     pub fn take(&mut self, count: usize) -> Vec<u64> {
+        self.take_ranks(count).into_iter().map(Self::key).collect()
+    }
+
+    /// The ranks of the next `count` keys.
+    pub fn take_ranks(&mut self, count: usize) -> Vec<usize> {
         let total = self.sums.last().copied().unwrap_or(0.0);
         (0..count)
             .map(|_| {
                 self.state = self.state.wrapping_add(0x9e37_79b9_7f4a_7c15);
                 let drawn = (mix(self.state) >> 11) as f64 / (1u64 << 53) as f64 * total;
-                Self::key(self.sums.partition_point(|sum| *sum <= drawn))
+                self.sums.partition_point(|sum| *sum <= drawn)
             })
             .collect()
     }

@@ -12,6 +12,7 @@ use bytes::Bytes;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use http_body_util::{BodyExt, Collected, combinators::UnsyncBoxBody};
 use hyper::body::Incoming;
+use tokio::time::{Instant, Sleep, sleep_until};
 
 use crate::{
     client_body::ClientBody,
@@ -40,7 +41,37 @@ pub enum Body {
 
 /// The body of a member's answer; its lease ends with it.
 #[derive(Debug)]
-pub struct Member(pub(crate) ResponseBody);
+pub struct Member {
+    body: ResponseBody,
+    /// When the whole of it must have passed.
+    deadline: Option<Instant>,
+    timer: Option<Pin<Box<Sleep>>>,
+}
+
+impl Member {
+    pub(crate) fn new(body: ResponseBody) -> Self {
+        Member { body, deadline: None, timer: None }
+    }
+
+    pub(crate) fn into_inner(self) -> ResponseBody {
+        self.body
+    }
+
+    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let polled = Pin::new(&mut self.body).poll_frame(cx);
+        let Some(deadline) = self.deadline else { return polled };
+        let is_over = match &polled {
+            Poll::Pending => {
+                let timer = self.timer.get_or_insert_with(|| Box::pin(sleep_until(deadline)));
+                timer.as_mut().poll(cx).is_ready()
+            }
+            // The last piece may come late.
+            Poll::Ready(Some(_)) if !self.body.is_end_stream() => Instant::now() > deadline,
+            Poll::Ready(_) => false,
+        };
+        if is_over { Poll::Ready(Some(Err(BodyError::TooLong))) } else { polled }
+    }
+}
 
 /// The body of a request that is being sent; it can still be taken back.
 #[derive(Debug)]
@@ -51,6 +82,21 @@ impl Body {
     #[must_use]
     pub fn client(incoming: Incoming, len_max: u64, silence_max: Duration) -> Self {
         Body::Client(ClientBody::new(incoming, len_max, silence_max))
+    }
+
+    /// A client's body that must bring so many bytes a second.
+    pub(crate) fn at_least(mut self, rate_min: u64) -> Self {
+        if let Body::Client(body) = &mut self {
+            body.at_least(rate_min);
+        }
+        self
+    }
+
+    /// Breaks a member's answer off at `deadline`.
+    pub(crate) fn limit(&mut self, deadline: Instant) {
+        if let Body::Member(member) = self {
+            member.deadline = Some(deadline);
+        }
     }
 
     /// Counts the bytes of a client's body as they come. `counter` is asked for only if there will be some.
@@ -128,7 +174,7 @@ impl HttpBody for Body {
                 _ => Poll::Ready(None),
             },
             Body::Client(body) => body.poll_frame(cx),
-            Body::Member(body) => Pin::new(&mut body.0).poll_frame(cx),
+            Body::Member(member) => member.poll_frame(cx),
             Body::Sent(body) => body.0.poll_frame(cx),
             Body::Boxed(body) => Pin::new(body).poll_frame(cx),
         }
@@ -139,7 +185,7 @@ impl HttpBody for Body {
             Body::Empty => true,
             Body::Full(_) => false,
             Body::Client(body) => body.incoming.is_end_stream(),
-            Body::Member(body) => body.0.is_end_stream(),
+            Body::Member(member) => member.body.is_end_stream(),
             Body::Sent(body) => body.0.is_end_stream(),
             Body::Boxed(body) => body.is_end_stream(),
         }
@@ -150,7 +196,7 @@ impl HttpBody for Body {
             Body::Empty => SizeHint::with_exact(0),
             Body::Full(bytes) => SizeHint::with_exact(bytes.len() as u64),
             Body::Client(body) => body.incoming.size_hint(),
-            Body::Member(body) => body.0.size_hint(),
+            Body::Member(member) => member.body.size_hint(),
             Body::Sent(body) => body.0.size_hint(),
             Body::Boxed(body) => body.size_hint(),
         }
@@ -178,6 +224,8 @@ pub enum BodyError {
     MemberSilent(Duration),
     /// The connection to the member was lost.
     Io(io::Error),
+    /// `request_timeout` was over before the last byte of the answer.
+    TooLong,
     /// Nobody wants the rest of a request's body.
     Unwanted(h2::Error),
 }
@@ -206,6 +254,7 @@ impl fmt::Display for BodyError {
                 write!(f, "response body: nothing came for {} ms", time.as_millis())
             }
             BodyError::Io(error) => write!(f, "response body: {error}"),
+            BodyError::TooLong => f.write_str("response body: the time for the request is over"),
             BodyError::Unwanted(_) => f.write_str("request body: the rest is not wanted"),
         }
     }

@@ -233,7 +233,7 @@ async fn send(
     trail: &mut Trail,
 ) -> Result<Response<Body>, SendError> {
     let answer = upstream::send(&state.group, head, body, state.query(client), trail).await?;
-    let mut response = Response::new(Body::Member(Member(answer.body)));
+    let mut response = Response::new(Body::Member(Member::new(answer.body)));
     *response.status_mut() = answer.status;
     *response.headers_mut() = answer.headers;
     strip_hop_by_hop(response.headers_mut());

@@ -34,6 +34,10 @@ impl ClientBody {
         Self { incoming, pace, len_max, received: 0, counter: None, timer: None }
     }
 
+    pub(crate) fn at_least(&mut self, rate_min: u64) {
+        self.pace.rate_min = rate_min;
+    }
+
     /// From now on it may be silent so long, and as slow as it likes.
     pub(crate) fn be_patient(&mut self, silence_max: Duration) {
         self.pace.silence_max = self.pace.silence_max.max(silence_max);

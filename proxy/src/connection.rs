@@ -10,7 +10,10 @@ use std::{
     convert::Infallible,
     net::IpAddr,
     pin::pin,
-    sync::{Arc, atomic::AtomicBool},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
+    },
     time::Duration,
 };
 
@@ -25,7 +28,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use parking_lot::Mutex;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
-    sync::watch,
+    sync::{Notify, watch},
 };
 
 use crate::{
@@ -34,11 +37,12 @@ use crate::{
         client::Peer,
         guard::{Guard, Protocol},
     },
-    config::Timeouts,
+    config::{ConnectionLimits, Timeouts},
+    entrance::{Entrance, Ticket},
     filter::Filters,
     interim::{InterimStream, Queue},
     observe::Observer,
-    serve::{Client, serve},
+    serve::{Alive, Client, serve},
     state::State,
     upstream::Group,
 };
@@ -53,6 +57,7 @@ pub(crate) struct Shared {
     pub(crate) is_tended: AtomicBool,
     pub(crate) observer: Arc<Observer>,
     pub(crate) filters: Filters,
+    pub(crate) entrance: Arc<Entrance>,
     /// True once draining. Every listener and connection holds a receiver; when all are gone, all have ended.
     pub(crate) draining: watch::Sender<bool>,
 }
@@ -79,23 +84,24 @@ impl Shared {
 pub(crate) async fn serve_connection<S>(
     shared: Arc<Shared>,
     stream: S,
-    address: IpAddr,
+    (address, ticket): (IpAddr, Ticket),
     scheme: Scheme,
     closing: watch::Receiver<()>,
 ) where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
-    let (timeouts, client) = {
+    let (timeouts, limits, client) = {
         let state = shared.state.load();
         let peer = Peer::new(address, &state.admission.trusted);
         // `alive` tells `Proxy::drained` that this connection is there.
         (
             state.timeouts,
+            state.limits,
             Arc::new(Client {
                 peer,
                 scheme,
                 filters: Arc::clone(&shared.filters),
-                alive: shared.draining.subscribe(),
+                alive: Arc::new(Alive { draining: shared.draining.subscribe(), ticket }),
             }),
         )
     };
@@ -103,7 +109,7 @@ pub(crate) async fn serve_connection<S>(
     let interims = stream.queue();
     let observer = Arc::clone(&shared.observer);
     let _open = observer.counters.connection();
-    let mut stream = Guard::new(stream);
+    let mut stream = Guard::new(stream, timeouts.write);
     let protocol = tokio::select! {
         protocol = tokio::time::timeout(timeouts.read, stream.protocol()) => protocol,
         () = farewell(closing.clone()) => return,
@@ -111,8 +117,8 @@ pub(crate) async fn serve_connection<S>(
     // Otherwise it left, or had nothing to say in time.
     let Ok(Ok(Some(protocol))) = protocol else { return };
     let ended = match protocol {
-        Protocol::Http1 => http_1(shared, stream, interims, client, timeouts, closing).await,
-        Protocol::Http2 => http_2(shared, stream, client, timeouts, closing).await,
+        Protocol::Http1 => http_1(shared, stream, interims, client, (timeouts, limits), closing).await,
+        Protocol::Http2 => http_2(shared, stream, client, (timeouts, limits), closing).await,
     };
     if let Err(error) = ended {
         tracing::debug!(client = %address, %error, "connection ended");
@@ -124,15 +130,18 @@ async fn http_1<S>(
     stream: Guard<S>,
     interims: Arc<Queue>,
     client: Arc<Client>,
-    timeouts: Timeouts,
+    (timeouts, limits): (Timeouts, ConnectionLimits),
     closing: watch::Receiver<()>,
 ) -> hyper::Result<()>
 where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
     let switch = stream.switch();
+    let served = AtomicU64::new(0);
     let service = service_fn(|mut request: Request<Incoming>| {
         let (shared, client, switch, closing) = (&shared, &client, &switch, &closing);
+        // Relaxed: requests of a connection come one after another.
+        let is_last = served.fetch_add(1, Relaxed) + 1 >= limits.requests;
         let interims = (request.version() == Version::HTTP_11).then(|| interims.open());
         if let Some(interims) = &interims {
             request.extensions_mut().insert(interims.clone());
@@ -144,7 +153,7 @@ where
             let mut response = serve(&state, &shared.observer, client, request).await;
             let connected = is_connect && response.status().is_success();
             let switched = connected || response.status() == StatusCode::SWITCHING_PROTOCOLS;
-            if closing.has_changed().is_err() && !switched {
+            if (is_last || closing.has_changed().is_err()) && !switched {
                 response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
             }
             if asks {
@@ -160,7 +169,7 @@ where
     http.timer(TokioTimer::new())
         .header_read_timeout(timeouts.read)
         .max_headers(shared.state.load().admission.limits.fields)
-        .max_header_size(HEAD_LEN_MAX);
+        .max_header_size(limits.head_len);
     let mut connection = pin!(http.serve_connection(TokioIo::new(stream), service).with_upgrades());
     tokio::select! {
         ended = connection.as_mut() => ended,
@@ -175,16 +184,20 @@ async fn http_2<S>(
     shared: Arc<Shared>,
     stream: Guard<S>,
     client: Arc<Client>,
-    timeouts: Timeouts,
+    (timeouts, limits): (Timeouts, ConnectionLimits),
     mut closing: watch::Receiver<()>,
 ) -> hyper::Result<()>
 where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
     let activity = Arc::new(());
+    let (served, enough) = (Arc::new(AtomicU64::new(0)), Arc::new(Notify::new()));
     let service = {
-        let activity = Arc::clone(&activity);
+        let (activity, enough) = (Arc::clone(&activity), Arc::clone(&enough));
         service_fn(move |request: Request<Incoming>| {
+            if served.fetch_add(1, Relaxed) + 1 == limits.requests {
+                enough.notify_one();
+            }
             let (shared, client, activity) =
                 (Arc::clone(&shared), Arc::clone(&client), Arc::clone(&activity));
             async move {
@@ -197,16 +210,22 @@ where
     };
     let mut http = http2::Builder::new(TokioExecutor::new());
     http.timer(TokioTimer::new())
-        .max_concurrent_streams(STREAMS_MAX)
-        .max_header_list_size(HEAD_LEN_MAX as u32)
-        .max_pending_accept_reset_streams(RESETS_MAX)
-        .max_local_error_reset_streams(RESETS_MAX)
+        .max_concurrent_streams(limits.h2_streams)
+        .max_header_list_size(u32::try_from(limits.head_len).unwrap_or(u32::MAX))
+        .max_pending_accept_reset_streams(limits.h2_resets)
+        .max_local_error_reset_streams(limits.h2_resets)
         .keep_alive_interval(timeouts.idle)
         .keep_alive_timeout(timeouts.read);
     let mut connection = pin!(http.serve_connection(TokioIo::new(stream), service));
     tokio::select! {
         ended = connection.as_mut() => ended,
-        () = async { tokio::select! { _ = closing.changed() => {}, () = idle(&activity, timeouts.idle) => {} } } => {
+        () = async {
+            tokio::select! {
+                _ = closing.changed() => {}
+                () = idle(&activity, timeouts.idle) => {}
+                () = enough.notified() => {}
+            }
+        } => {
             // GOAWAY: what is under way ends well, what is new goes to another connection.
             connection.as_mut().graceful_shutdown();
             connection.await
@@ -239,10 +258,3 @@ async fn idle(activity: &Arc<()>, limit: Duration) {
 /// `Connection: close`. Closed at once, they would reset the request that is just on its way (HAProxy's
 /// `idle-close-on-response`). HTTP/2 has GOAWAY for that.
 const FAREWELL: Duration = Duration::from_secs(1);
-/// Bytes of a request's head.
-const HEAD_LEN_MAX: usize = 64 * 1024;
-/// HTTP/2 requests under way on one connection.
-const STREAMS_MAX: u32 = 128;
-/// Streams that a client may have reset, or made us reset, without our having dealt with it (CVE-2023-44487,
-/// CVE-2025-8671); beyond it the connection is closed.
-const RESETS_MAX: usize = 32;

@@ -1,6 +1,6 @@
 //! Why a request is refused or fails, and the one place where that becomes a status.
 
-use std::{fmt, io};
+use std::{fmt, io, time::Duration};
 
 use http::{HeaderValue, Response, StatusCode, Version, header, request::Parts};
 
@@ -23,6 +23,8 @@ pub(crate) enum Error {
     Rewrite(rewrite::BodyError),
     /// No member gave an answer.
     Send(SendError),
+    /// `request_timeout` was over before there was an answer.
+    TooLong(Duration),
     /// The fetch that this request waited for, with others, failed.
     SharedFetch,
 }
@@ -47,7 +49,7 @@ impl Error {
                 StatusCode::SERVICE_UNAVAILABLE
             }
             Error::Send(SendError::Client(_)) => StatusCode::BAD_REQUEST,
-            Error::Send(SendError::Silent { .. }) => StatusCode::GATEWAY_TIMEOUT,
+            Error::Send(SendError::Silent { .. }) | Error::TooLong(_) => StatusCode::GATEWAY_TIMEOUT,
             Error::Send(SendError::Exchange { .. } | SendError::Stream { .. }) | Error::SharedFetch => {
                 StatusCode::BAD_GATEWAY
             }
@@ -122,6 +124,7 @@ impl fmt::Display for Error {
             Error::Dial(DialError::Io(error)) => write!(f, "destination is not reached: {error}"),
             Error::Rewrite(error) => error.fmt(f),
             Error::Send(error) => error.fmt(f),
+            Error::TooLong(limit) => write!(f, "no answer within {} ms of the request", limit.as_millis()),
             Error::SharedFetch => f.write_str("the fetch that this request shared with others failed"),
         }
     }

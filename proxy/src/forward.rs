@@ -1,12 +1,15 @@
 //! The forward proxy: `CONNECT` and absolute targets, to destinations on the list.
 
 use http::{HeaderValue, Response, StatusCode, header::HOST, request::Parts};
-use tokio::{net::TcpStream, sync::watch};
+use std::sync::Arc;
+
+use tokio::net::TcpStream;
 
 use crate::{
     admit::Refusal,
     body::Body,
     error::Error,
+    serve::Alive,
     state::State,
     target::{Host, TargetError},
     tunnel,
@@ -17,7 +20,7 @@ use crate::{
 pub(crate) async fn connect(
     state: &State,
     parts: &mut Parts,
-    alive: watch::Receiver<bool>,
+    alive: Arc<Alive>,
 ) -> Result<Response<Body>, Error> {
     let stream = dial(state, parts.headers.get(HOST), None).await?;
     let extensions = std::mem::take(&mut parts.extensions);

@@ -26,6 +26,7 @@ mod client_body;
 pub mod config;
 mod connection;
 mod demo;
+mod entrance;
 mod error;
 pub mod filter;
 mod forward;

@@ -12,12 +12,13 @@ use http::{
     uri::{PathAndQuery, Scheme},
 };
 use hyper::body::Incoming;
-use tokio::sync::watch;
+use tokio::{sync::watch, time::timeout_at};
 
 use crate::{
     admit::{admission::Admitted, client::Peer},
     body::{Body, Member},
     cached,
+    entrance::Ticket,
     error::{Error, into_grpc, is_grpc},
     filter::{self, Filters},
     forward,
@@ -36,8 +37,16 @@ pub(crate) struct Client {
     pub(crate) peer: Peer,
     pub(crate) scheme: Scheme,
     pub(crate) filters: Filters,
-    /// Held by tunnels: the proxy is not drained while one lives.
-    pub(crate) alive: watch::Receiver<bool>,
+    /// Held by tunnels too, which outlive the service of their connection.
+    pub(crate) alive: Arc<Alive>,
+}
+
+/// While it is held, the proxy is not drained, and the connection counts.
+#[derive(Debug)]
+#[expect(dead_code, reason = "what matters is when they are dropped")]
+pub(crate) struct Alive {
+    pub(crate) draining: watch::Receiver<bool>,
+    pub(crate) ticket: Ticket,
 }
 
 /// Answers one request; whatever goes wrong is an answer too.
@@ -51,8 +60,13 @@ pub(crate) async fn serve(
     let mut note = observer.arrived(client.peer.address, &parts, state.access_log.as_ref());
     let is_grpc = is_grpc(&parts);
     let id = state.request_id.then(|| settle_request_id(&mut parts.headers));
-    let mut response = match answer(state, client, parts, body, &mut note).await {
-        Ok(response) => response,
+    let deadline = tokio::time::Instant::now() + state.timeouts.request;
+    let answered = timeout_at(deadline, answer(state, client, parts, body, &mut note)).await;
+    let mut response = match answered.unwrap_or(Err(Error::TooLong(state.timeouts.request))) {
+        Ok(mut response) => {
+            response.body_mut().limit(deadline);
+            response
+        }
         Err(error) => {
             note.failed(error.status(), &error);
             let response = error.into_response();
@@ -75,6 +89,7 @@ async fn answer(
 ) -> Result<Response<Body>, Error> {
     let admission = &state.admission;
     let body = Body::client(body, admission.limits.body_len, state.timeouts.read);
+    let body = body.at_least(state.limits.body_rate_min);
     let body = body.counted(|| note.count_request());
     let has_body = !body.is_empty();
     let admitted = admission.admit(&mut parts, &client.peer, &client.scheme, has_body, note.began()).await?;
@@ -112,7 +127,7 @@ async fn answer(
         upstream::send(group, head, body, group.query(admitted.client), &mut note.trail).await?
     };
     let is_switched = answer.status == StatusCode::SWITCHING_PROTOCOLS;
-    let mut response = Response::new(Body::Member(Member(answer.body)));
+    let mut response = Response::new(Body::Member(Member::new(answer.body)));
     *response.status_mut() = answer.status;
     *response.headers_mut() = answer.headers;
     let hop = strip_hop_by_hop(response.headers_mut());
@@ -133,8 +148,8 @@ fn switch(
     response: Response<Body>,
 ) -> Response<Body> {
     let (mut parts, body) = response.into_parts();
-    if let (Body::Member(Member(body)), Some(protocol)) = (body, hop.upgrade)
-        && let Some((stream, early, settlement)) = body.into_tunnel()
+    if let (Body::Member(member), Some(protocol)) = (body, hop.upgrade)
+        && let Some((stream, early, settlement)) = member.into_inner().into_tunnel()
     {
         parts.headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
         parts.headers.insert(header::UPGRADE, protocol);

@@ -39,6 +39,7 @@ use crate::{
     cached::Opened,
     config::{Config, Listen},
     connection::{Shared, serve_connection},
+    entrance::{turn_away, who},
     filter::Filter,
     observe::{CacheFacts, Counters, EventKind, Observer},
     reload::ReloadError,
@@ -295,6 +296,7 @@ impl Builder<'_> {
             is_tended: AtomicBool::new(false),
             observer,
             filters: self.filters.into(),
+            entrance: Arc::default(),
             draining: watch::Sender::new(false),
         };
         Ok(Proxy { shared: Arc::new(shared) })
@@ -312,12 +314,32 @@ async fn welcome<S>(
 ) where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
-    let Some(tls) = tls else {
-        return serve_connection(shared, stream, address, Scheme::HTTP, closing).await;
+    let state = shared.state.load_full();
+    let limit = state.timeouts.read;
+    let Some(mut ticket) = shared.entrance.admit(&state.limits) else {
+        return if tls.is_none() {
+            turn_away(stream).await;
+        };
     };
-    let limit = shared.state.load().timeouts.read;
+    let mut stream = stream;
+    let mut address = address;
+    if state.takes_proxy_header(tls.is_some()) {
+        address = match who(&mut stream, address, &state.admission.trusted, limit).await {
+            Ok(address) => address,
+            Err(error) => return tracing::debug!(peer = %address, %error, "no PROXY header"),
+        };
+    }
+    if !ticket.is_for(address, &state.limits) {
+        return if tls.is_none() {
+            turn_away(stream).await;
+        };
+    }
+    drop(state);
+    let Some(tls) = tls else {
+        return serve_connection(shared, stream, (address, ticket), Scheme::HTTP, closing).await;
+    };
     match tokio::time::timeout(limit, TlsAcceptor::from(tls).accept(stream)).await {
-        Ok(Ok(stream)) => serve_connection(shared, stream, address, Scheme::HTTPS, closing).await,
+        Ok(Ok(stream)) => serve_connection(shared, stream, (address, ticket), Scheme::HTTPS, closing).await,
         Ok(Err(error)) => tracing::debug!(client = %address, %error, "no TLS handshake"),
         Err(_) => tracing::debug!(client = %address, "TLS handshake took too long"),
     }

@@ -18,7 +18,7 @@ use crate::{
         rules::Rule,
     },
     cached::{self, Opened},
-    config::{Address, Config, DnsConfig, Member, Name, Timeouts},
+    config::{Address, Config, ConnectionLimits, DnsConfig, Member, Name, Timeouts},
     observe::{AccessLogWriter, GroupFacts},
     tls::{MemberTls, ServerTls, TlsError},
     upstream::{Directory, Group, Roster, Settings},
@@ -30,6 +30,9 @@ use crate::{
 pub(crate) struct State {
     pub(crate) group: Group,
     pub(crate) timeouts: Timeouts,
+    pub(crate) limits: ConnectionLimits,
+    /// Whether PROXY headers are read at the listener without TLS, and at the one with.
+    proxy_headers: [bool; 2],
     pub(crate) admission: Admission,
     /// Where a forward proxy may go.
     pub(crate) destinations: Destinations,
@@ -87,6 +90,8 @@ impl State {
         Ok(Arc::new(State {
             group,
             timeouts: server.timeouts,
+            limits: server.limits,
+            proxy_headers: [server.proxy_protocol, config.tls.as_ref().is_some_and(|tls| tls.proxy_protocol)],
             admission,
             destinations: server.destinations.clone(),
             cache,
@@ -97,6 +102,11 @@ impl State {
             dns: Arc::new(config.dns.clone()),
             directory,
         }))
+    }
+
+    /// Whether trusted peers begin with a PROXY header.
+    pub(crate) fn takes_proxy_header(&self, is_tls: bool) -> bool {
+        self.proxy_headers[usize::from(is_tls)]
     }
 
     /// All groups with their members, as they stand.

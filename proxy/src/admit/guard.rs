@@ -18,9 +18,11 @@ use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker, ready};
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
+use tokio::time::Sleep;
 
 use super::framing::{Framing, PREFACE, Step};
 
@@ -33,6 +35,9 @@ pub struct Guard<S> {
     held: Vec<u8>,
     /// How many bytes of the refusal are still to be shown, once the framing is broken.
     refusal: Option<&'static [u8]>,
+    /// How long a client may take nothing of what there is for it. A tunnel has a limit of its own.
+    stall_max: Option<Duration>,
+    stall: Option<Pin<Box<Sleep>>>,
     switch: Arc<Switch>,
 }
 
@@ -81,10 +86,18 @@ impl Switch {
 }
 
 impl<S> Guard<S> {
-    /// Guards a stream from its first byte on.
-    pub fn new(stream: S) -> Self {
+    /// Guards a stream from its first byte on. A client that takes no byte for `stall_max` is let go.
+    pub fn new(stream: S, stall_max: Duration) -> Self {
         let framing = Framing::for_connection();
-        Self { stream, framing, held: Vec::new(), refusal: None, switch: Arc::default() }
+        Self {
+            stream,
+            framing,
+            held: Vec::new(),
+            refusal: None,
+            stall_max: Some(stall_max),
+            stall: None,
+            switch: Arc::default(),
+        }
     }
 
     /// The handle for the service.
@@ -114,6 +127,22 @@ impl<S> Guard<S> {
                 return Ok(Some(Protocol::Http1));
             }
         }
+    }
+
+    /// Passes on what came of a write, or an error if the client has taken nothing for too long.
+    fn unless_stalled(
+        &mut self,
+        written: Poll<io::Result<usize>>,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<usize>> {
+        if written.is_ready() {
+            self.stall = None;
+            return written;
+        }
+        let Some(stall_max) = self.stall_max else { return written };
+        let stall = self.stall.get_or_insert_with(|| Box::pin(tokio::time::sleep(stall_max)));
+        ready!(stall.as_mut().poll(cx));
+        Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
     }
 
     /// Shows what was just put into `buffer` behind `start` to the follower, and takes back what the parser may not see.
@@ -153,6 +182,9 @@ impl<S: AsyncRead + Unpin> AsyncRead for Guard<S> {
             if this.framing.is_undecided() {
                 let switched = ready!(this.switch.poll_decision(cx));
                 this.framing.decide(switched);
+                if switched {
+                    this.stall_max = None;
+                }
             }
             if this.held.is_empty() {
                 ready!(Pin::new(&mut this.stream).poll_read(cx, buffer))?;
@@ -175,7 +207,9 @@ impl<S: AsyncRead + Unpin> AsyncRead for Guard<S> {
 
 impl<S: AsyncWrite + Unpin> AsyncWrite for Guard<S> {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.get_mut().stream).poll_write(cx, bytes)
+        let this = self.get_mut();
+        let written = Pin::new(&mut this.stream).poll_write(cx, bytes);
+        this.unless_stalled(written, cx)
     }
 
     fn poll_write_vectored(
@@ -183,7 +217,9 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Guard<S> {
         cx: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.get_mut().stream).poll_write_vectored(cx, slices)
+        let this = self.get_mut();
+        let written = Pin::new(&mut this.stream).poll_write_vectored(cx, slices);
+        this.unless_stalled(written, cx)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -215,7 +251,7 @@ mod tests {
         client.write_all(sent).await.unwrap();
         drop(client);
         let mut seen = Vec::new();
-        Guard::new(server).read_to_end(&mut seen).await.unwrap();
+        Guard::new(server, Duration::from_secs(60)).read_to_end(&mut seen).await.unwrap();
         seen
     }
 
@@ -240,7 +276,7 @@ mod tests {
             (b"", None),
         ] {
             let (mut client, server) = tokio::io::duplex(5);
-            let mut guard = Guard::new(server);
+            let mut guard = Guard::new(server, Duration::from_secs(60));
             let sending = tokio::spawn(async move { client.write_all(sent).await });
             assert_eq!(guard.protocol().await.unwrap(), expected);
             let mut seen = Vec::new();
@@ -254,7 +290,7 @@ mod tests {
     async fn bytes_behind_an_upgrade_are_held_until_the_decision() {
         for switched in [true, false] {
             let (mut client, server) = tokio::io::duplex(1024);
-            let mut guard = Guard::new(server);
+            let mut guard = Guard::new(server, Duration::from_secs(60));
             let switch = guard.switch();
             let head = b"GET / HTTP/1.1\r\nUpgrade: x\r\n\r\n";
             client.write_all(&[&head[..], b"GET / HTTP/1.1\nearly"].concat()).await.unwrap();
@@ -267,6 +303,14 @@ mod tests {
             guard.read_to_end(&mut rest).await.unwrap();
             assert_eq!(rest, if switched { &b"GET / HTTP/1.1\nearly"[..] } else { b"GET / HTTP/1.1\r\r" });
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_takes_nothing_is_let_go() {
+        let (_client, server) = tokio::io::duplex(10);
+        let mut guard = Guard::new(server, Duration::from_secs(5));
+        let ended = guard.write_all(&[0; 100]).await;
+        assert_eq!(ended.unwrap_err().kind(), io::ErrorKind::TimedOut);
     }
 
     fn read_once(guard: &mut Guard<tokio::io::DuplexStream>) -> Poll<()> {

@@ -5,6 +5,7 @@
 //! | `model.rs` | what can be configured, with which defaults and limits |
 //! | `read.rs` | which key sets what; goproxy's names included |
 //! | `admission.rs`, `rules.rs` | who and what may come in |
+//! | `limits.rs` | how much a client may have |
 //! | `tls.rs` | certificates |
 //! | `resilience.rs` | what is done about members that fail, are slow or are full |
 //! | `access_log.rs` | the grammar of the access log |
@@ -37,6 +38,7 @@ mod discovery;
 mod effective;
 mod error;
 mod keys;
+mod limits;
 mod model;
 mod read;
 mod reader;
@@ -53,6 +55,7 @@ pub use admission::{AdmissionConfig, FAILURES_PER_MINUTE};
 pub use discovery::{DnsConfig, Entry, Name};
 pub use error::{Fault, Faults};
 pub use keys::{KEYS, Key, Kind, SECTIONS, SectionAbout};
+pub use limits::ConnectionLimits;
 pub use model::{
     AdminConfig, CacheConfig, CacheProfile, CacheStore, Config, GroupConfig, LogLevel, MemoryConfig,
     RedisConfig, Secret, ServerConfig, Timeouts,

@@ -5,8 +5,8 @@ use std::{fmt, num::NonZeroUsize, path::PathBuf, sync::Arc, time::Duration};
 use balancers::Algorithm;
 
 use super::{
-    AccessLog, AdmissionConfig, ClientTlsConfig, DnsConfig, HealthConfig, Listen, Member, Name, QueueConfig,
-    RetryConfig, TlsConfig,
+    AccessLog, AdmissionConfig, ClientTlsConfig, ConnectionLimits, DnsConfig, HealthConfig, Listen, Member,
+    Name, QueueConfig, RetryConfig, TlsConfig,
 };
 use crate::admit::destination::Destinations;
 
@@ -110,6 +110,10 @@ pub struct ServerConfig {
     pub access_log: AccessLog,
     /// `request_id`: whether each request has an `X-Request-Id`.
     pub request_id: bool,
+    /// `proxy_protocol`: trusted peers say first who connected to them.
+    pub proxy_protocol: bool,
+    /// `max_connections` and its kin.
+    pub limits: ConnectionLimits,
     /// `http_read_timeout`, `http_write_timeout` and their kin.
     pub timeouts: Timeouts,
 }
@@ -176,6 +180,8 @@ pub struct Timeouts {
     pub response: Duration,
     /// `idle_timeout`: for a kept connection to be used again.
     pub idle: Duration,
+    /// `request_timeout`: for a request from its head to the end of its answer.
+    pub request: Duration,
     /// `tunnel_timeout`: for a byte to move in a tunnel, either way.
     pub tunnel: Duration,
     /// `drain_timeout`: for requests in flight when the process is told to stop.
@@ -227,6 +233,8 @@ impl Default for ServerConfig {
             log_path: None,
             access_log: AccessLog::Off,
             request_id: true,
+            proxy_protocol: false,
+            limits: ConnectionLimits::default(),
             timeouts: Timeouts::default(),
         }
     }
@@ -240,6 +248,7 @@ impl Default for Timeouts {
             connect: Duration::from_secs(2),
             response: Duration::from_secs(60),
             idle: Duration::from_secs(60),
+            request: Duration::from_secs(3600),
             tunnel: Duration::from_secs(3600),
             drain: Duration::from_secs(30),
         }

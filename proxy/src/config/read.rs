@@ -10,6 +10,7 @@ use super::{
     admission::{read_admission, read_admission_rules, read_destinations},
     discovery::read_dns,
     error::{Faults, Sink},
+    limits::read_connection_limits,
     model::{
         AdminConfig, CacheConfig, CacheProfile, CacheStore, LogLevel, MemoryConfig, RedisConfig, Secret,
         ServerConfig, Timeouts,
@@ -140,6 +141,8 @@ fn read_server(mut server: Section<'_, '_>) -> ServerConfig {
             )
             .unwrap_or(default.access_log),
         request_id: server.boolean("request_id").unwrap_or(default.request_id),
+        proxy_protocol: server.boolean("proxy_protocol").unwrap_or(default.proxy_protocol),
+        limits: read_connection_limits(&mut server),
         timeouts: read_timeouts(&mut server),
     };
     if config.auth && config.admission.users.is_empty() && config.admission.htpasswd.is_none() {
@@ -287,6 +290,7 @@ fn read_timeouts(server: &mut Section<'_, '_>) -> Timeouts {
         connect: server.seconds("connect_timeout", SECONDS).unwrap_or(default.connect),
         response: server.seconds("response_timeout", SECONDS).unwrap_or(default.response),
         idle: server.seconds("idle_timeout", SECONDS).unwrap_or(default.idle),
+        request: server.seconds("request_timeout", SECONDS).unwrap_or(default.request),
         tunnel: server.seconds("tunnel_timeout", SECONDS).unwrap_or(default.tunnel),
         drain: server.seconds("drain_timeout", SECONDS).unwrap_or(default.drain),
     }

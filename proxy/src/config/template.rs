@@ -90,13 +90,14 @@ mod tests {
                 ("upstreams", "name") => "proxy_pass = [\"b\"]\n".to_owned(),
                 ("upstreams", "proxy_pass") => "name = \"n\"\n".to_owned(),
                 ("upstreams", _) => "name = \"n\"\nproxy_pass = [\"b\"]\n".to_owned(),
-                ("tls", "redirect") => format!("port = \":1\"\n{pair}"),
+                ("tls", "redirect" | "proxy_protocol") => format!("port = \":1\"\n{pair}"),
                 ("tls", "port") => pair.to_owned(),
                 ("tls" | "tls.more" | "upstream_tls", "certificate") => "key = \"k\"\n".to_owned(),
                 ("tls" | "tls.more" | "upstream_tls", "key") => "certificate = \"c\"\n".to_owned(),
                 _ => String::new(),
             };
-            let port = if key.section == "tls" && key.name != "port" && key.name != "redirect" {
+            let port = if key.section == "tls" && !["port", "redirect", "proxy_protocol"].contains(&key.name)
+            {
                 "port = \":1\"\n"
             } else {
                 ""

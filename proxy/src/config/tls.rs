@@ -15,6 +15,8 @@ pub struct TlsConfig {
     pub certificates: Vec<CertificateFiles>,
     /// `redirect`: requests without TLS are sent here.
     pub redirect: bool,
+    /// `proxy_protocol`: trusted peers say first who connected to them.
+    pub proxy_protocol: bool,
 }
 
 /// A certificate chain and its key, both PEM.
@@ -51,13 +53,14 @@ pub(super) fn read_tls(mut tls: Section<'_, '_>) -> Option<TlsConfig> {
         more.finish();
     }
     let redirect = tls.boolean("redirect").unwrap_or(false);
+    let proxy_protocol = tls.boolean("proxy_protocol").unwrap_or(false);
     let place = tls.place("port").unwrap_or(Spanned::new(0..0, ()));
     if listen.is_none() || certificates.is_empty() {
         let help = "port = \":8443\", certificate = \"chain.pem\", key = \"key.pem\"";
         tls.fault(&place, "[tls] needs port, certificate and key", Some(help.to_owned()));
     }
     tls.finish();
-    Some(TlsConfig { listen: listen?, certificates, redirect })
+    Some(TlsConfig { listen: listen?, certificates, redirect, proxy_protocol })
 }
 
 pub(super) fn read_client_tls(mut tls: Section<'_, '_>) -> ClientTlsConfig {

@@ -88,7 +88,7 @@ async fn get(group: &Group, number: u64) -> bool {
     };
     match send(group, head, Body::Empty, Query::new(), &mut Trail::default()).await {
         Ok(answer) => {
-            answer.status.is_success() && Body::Member(body::Member(answer.body)).collect().await.is_ok()
+            answer.status.is_success() && Body::Member(body::Member::new(answer.body)).collect().await.is_ok()
         }
         Err(_) => false,
     }

@@ -55,7 +55,7 @@ async fn get(
         None => answer.status < StatusCode::BAD_REQUEST,
     };
     let (true, Some(wanted)) = (is_good, wanted) else { return Some(is_good) };
-    let mut body = Body::Member(Member(answer.body));
+    let mut body = Body::Member(Member::new(answer.body));
     let mut seen = Vec::new();
     while let Some(Ok(frame)) = body.frame().await {
         seen.extend_from_slice(frame.data_ref()?);

@@ -41,6 +41,7 @@ pub struct CacheBuilder<K, V, S = KeyHasher> {
     weigher: Option<Weigher<K, V>>,
     ttl: Option<Duration>,
     tti: Option<Duration>,
+    halve_counts_every: Option<u64>,
     negative_ttl: Option<Duration>,
     load_timeout: Option<Duration>,
     lifetime: Option<Lifetime<K, V>>,
@@ -58,6 +59,7 @@ impl<K, V> CacheBuilder<K, V> {
             weigher: None,
             ttl: None,
             tti: None,
+            halve_counts_every: None,
             negative_ttl: None,
             load_timeout: None,
             lifetime: None,
@@ -78,6 +80,14 @@ impl<K, V, S> CacheBuilder<K, V, S> {
     /// Who leaves when there is no room.
     pub fn policy(mut self, policy: Policy) -> Self {
         self.policy = policy;
+        self
+    }
+
+    /// [`Policy::Lfu`] alone: halves all counts after every so many uses of the whole cache, down to 1, so that old
+    /// favourites can be outdone; ten times the capacity is a good measure. By default LFU never forgets; the other
+    /// policies that count forget by themselves.
+    pub fn halve_counts_every(mut self, uses: u64) -> Self {
+        self.halve_counts_every = Some(uses);
         self
     }
 
@@ -150,6 +160,7 @@ impl<K, V, S> CacheBuilder<K, V, S> {
             weigher: self.weigher,
             ttl: self.ttl,
             tti: self.tti,
+            halve_counts_every: self.halve_counts_every,
             negative_ttl: self.negative_ttl,
             load_timeout: self.load_timeout,
             lifetime: self.lifetime,
@@ -189,6 +200,7 @@ impl<K: Hash + Eq, V, S: BuildHasher> CacheBuilder<K, V, S> {
             weigher: self.weigher,
             ttl: self.ttl.map(nanos),
             tti: self.tti.map(nanos),
+            halve_counts_every: self.halve_counts_every,
             negative_ttl: self.negative_ttl.map(nanos),
             load_timeout: self.load_timeout.map(nanos),
             lifetime: self.lifetime,

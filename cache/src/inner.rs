@@ -48,6 +48,7 @@ pub(crate) struct Settings<K, V, S> {
     pub(crate) weigher: Option<Weigher<K, V>>,
     pub(crate) ttl: Option<u64>,
     pub(crate) tti: Option<u64>,
+    pub(crate) halve_counts_every: Option<u64>,
     pub(crate) negative_ttl: Option<u64>,
     pub(crate) load_timeout: Option<u64>,
     pub(crate) lifetime: Option<Lifetime<K, V>>,
@@ -68,7 +69,11 @@ impl<K: Hash + Eq, V, S: BuildHasher> Inner<K, V, S> {
         let expected = if weighed { 0 } else { usize::try_from(share).unwrap_or(usize::MAX / 2) };
         let policies = Running::many(settings.policy, settings.shards, settings.capacity, weighed);
         let idle = settings.tti.unwrap_or(NEVER);
-        let shard = |policy| Padded(Latch::new(Shard::new(policy, weighed, idle, expected)));
+        let halve_every = settings.halve_counts_every.map_or(u64::MAX, |uses| uses / settings.shards as u64);
+        let shard = |mut policy: Running| {
+            policy.halve_counts_every(halve_every);
+            Padded(Latch::new(Shard::new(policy, weighed, idle, expected)))
+        };
         Self {
             shards: policies.map(shard).collect(),
             budget: Budget::new(settings.capacity),

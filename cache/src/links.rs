@@ -81,6 +81,27 @@ impl Links {
         }
     }
 
+    /// Puts a whole list before the head of another; its members are that one's from now on.
+    pub(crate) fn push_all(&mut self, list: &mut List, front: List) {
+        if front.len == 0 {
+            return;
+        }
+        match list.head {
+            NIL => list.tail = front.tail,
+            head => {
+                self.column[head as usize].prev = front.tail;
+                self.column[front.tail as usize].next = head;
+            }
+        }
+        list.head = front.head;
+        list.len += front.len;
+    }
+
+    /// The neighbour towards the tail.
+    pub(crate) fn older(&self, slot: u32) -> u32 {
+        self.column[slot as usize].next
+    }
+
     /// The neighbour towards the head.
     pub(crate) fn newer(&self, slot: u32) -> u32 {
         self.column[slot as usize].prev

@@ -14,8 +14,10 @@ fn ops() -> impl Strategy<Value = Vec<Op>> {
 
 fn setups(policies: &'static [Policy]) -> impl Strategy<Value = Setup> {
     let ticks = || prop::option::weighted(0.4, 1..100u32);
-    (prop::sample::select(policies), any::<bool>(), ticks(), ticks(), 0..3u32).prop_map(
-        |(policy, weighed, ttl_ticks, tti_ticks, shards)| Setup {
+    let halve_every = prop::option::weighted(0.4, 1..40u64);
+    (prop::sample::select(policies), any::<bool>(), ticks(), ticks(), 0..3u32, halve_every).prop_map(
+        |(policy, weighed, ttl_ticks, tti_ticks, shards, halve_every)| Setup {
+            halve_every,
             policy,
             weighed,
             ttl_ticks,

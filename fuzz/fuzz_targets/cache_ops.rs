@@ -16,6 +16,7 @@ fuzz_target!(|data: &[u8]| {
         ttl_ticks: (flags & 2 != 0).then_some(u32::from(ttl % 100) + 1),
         tti_ticks: (flags & 4 != 0).then_some(u32::from(tti % 100) + 1),
         shards: 1 << (flags >> 3 & 3),
+        halve_every: (flags & 32 != 0).then_some(u64::from(flags >> 6) * 9 + 1),
     };
     let ops = Op::decode_all(ops);
     if matches!(setup.policy, Policy::Lru | Policy::Lfu) {

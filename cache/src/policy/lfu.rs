@@ -8,7 +8,10 @@
 //!
 //! A count starts at 1 and grows by one with each hit and each overwriting. One list of ranks, one list of slots in
 //! each: every operation O(1), 12 bytes an entry and 32 bytes a rank. Exact within a shard. Not for workloads whose
-//! favourites change: an old favourite must be outdone before it leaves. W-TinyLFU forgets, LFU does not.
+//! favourites change: an old favourite must be outdone before it leaves. W-TinyLFU forgets, LFU does not, unless all
+//! counts are [halved](crate::CacheBuilder::halve_counts_every) every so many uses: O(1) for each use on average, and for
+//! the one that halves a walk over the ranks and the entries whose ranks become one. What had the lower count leaves
+//! first among those that are equal now.
 
 use super::{Facts, Replacement, Victim};
 use crate::links::{Links, List, NIL};
@@ -27,6 +30,9 @@ pub(crate) struct Lfu {
     ranks: Vec<Rank>,
     free_ranks: Vec<u32>,
     lowest: u32,
+    /// Uses since the counts were halved, and at how many they are.
+    uses: u64,
+    halve_every: u64,
 }
 
 impl Default for Lfu {
@@ -37,6 +43,8 @@ impl Default for Lfu {
             ranks: Vec::new(),
             free_ranks: Vec::new(),
             lowest: NIL,
+            uses: 0,
+            halve_every: u64::MAX,
         }
     }
 }
@@ -52,19 +60,12 @@ impl Replacement for Lfu {
         self.enter(slot, rank);
     }
 
-    #[inline(never)]
     fn hit<T>(&mut self, slot: u32, _facts: &mut Facts<T>) {
-        let rank = self.rank_of[slot as usize];
-        let Rank { count, order, higher, .. } = self.ranks[rank as usize];
-        let next_exists = higher != NIL && self.ranks[higher as usize].count == count + 1;
-        if order.len == 1 && !next_exists {
-            // Alone in its rank: the rank itself rises.
-            self.ranks[rank as usize].count += 1;
-            return;
+        self.raise(slot);
+        self.uses += 1;
+        if self.uses >= self.halve_every {
+            self.halve();
         }
-        let target = if next_exists { higher } else { self.open_rank(count + 1, rank, higher) };
-        self.leave(slot);
-        self.enter(slot, target);
     }
 
     fn overwritten<T>(&mut self, slot: u32, _old_weight: u64, facts: &mut Facts<T>) {
@@ -104,7 +105,7 @@ impl Replacement for Lfu {
     }
 
     fn clear(&mut self) {
-        *self = Self::default();
+        *self = Self { halve_every: self.halve_every, ..Self::default() };
     }
 
     fn set_share(&mut self, _share: u64) {}
@@ -131,6 +132,58 @@ impl Replacement for Lfu {
 }
 
 impl Lfu {
+    /// Halves all counts after every so many uses.
+    pub(crate) fn halve_every(&mut self, uses: u64) {
+        self.halve_every = uses.max(1);
+    }
+
+    /// One use more.
+    fn raise(&mut self, slot: u32) {
+        let rank = self.rank_of[slot as usize];
+        let Rank { count, order, higher, .. } = self.ranks[rank as usize];
+        let next_exists = higher != NIL && self.ranks[higher as usize].count == count + 1;
+        if order.len == 1 && !next_exists {
+            // Alone in its rank: the rank itself rises.
+            self.ranks[rank as usize].count += 1;
+            return;
+        }
+        let target = if next_exists { higher } else { self.open_rank(count + 1, rank, higher) };
+        self.leave(slot);
+        self.enter(slot, target);
+    }
+
+    /// Halves all counts, down to 1 at the least. Ranks that become equal become one, the higher before the lower.
+    #[cold]
+    fn halve(&mut self) {
+        self.uses = 0;
+        let (mut below, mut rank) = (NIL, self.lowest);
+        while rank != NIL {
+            let Rank { count, higher, .. } = self.ranks[rank as usize];
+            let count = (count / 2).max(1);
+            if below != NIL && self.ranks[below as usize].count == count {
+                self.merge(rank, below);
+            } else {
+                self.ranks[rank as usize].count = count;
+                below = rank;
+            }
+            rank = higher;
+        }
+    }
+
+    /// Moves all slots of a rank to the newest end of the next lower one, and closes it.
+    fn merge(&mut self, rank: u32, into: u32) {
+        let Rank { order, lower, higher, .. } = self.ranks[rank as usize];
+        let mut slot = order.head;
+        while slot != NIL {
+            self.rank_of[slot as usize] = into;
+            slot = self.links.older(slot);
+        }
+        self.links.push_all(&mut self.ranks[into as usize].order, order);
+        self.ranks[rank as usize].order = List::EMPTY;
+        self.join(lower, higher);
+        self.free_ranks.push(rank);
+    }
+
     fn enter(&mut self, slot: u32, rank: u32) {
         self.links.push_head(&mut self.ranks[rank as usize].order, slot);
         self.rank_of[slot as usize] = rank;

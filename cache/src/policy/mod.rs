@@ -190,6 +190,13 @@ impl Running {
 }
 
 impl Running {
+    /// Makes LFU halve all counts after every so many uses.
+    pub(crate) fn halve_counts_every(&mut self, uses: u64) {
+        if let Self::Lfu(lfu) = self {
+            lfu.halve_every(uses);
+        }
+    }
+
     /// Whether hits are counted in the entries' marks; else the policy is told of each.
     pub(crate) fn is_marked(&self) -> bool {
         !matches!(self, Self::Lru(_) | Self::Lfu(_))

@@ -19,6 +19,7 @@ pub(crate) struct Twin {
     capacity: u64,
     now: u64,
     steps: u64,
+    uses: u64,
     events: Vec<Event>,
 }
 
@@ -39,7 +40,7 @@ pub(crate) fn run(setup: Setup, ops: &[Op]) {
 
 impl Twin {
     fn new(setup: Setup) -> Self {
-        Self { setup, entries: Vec::new(), capacity: CAPACITY, now: 0, steps: 0, events: Vec::new() }
+        Self { setup, entries: Vec::new(), capacity: CAPACITY, now: 0, steps: 0, uses: 0, events: Vec::new() }
     }
 
     fn step(&mut self, subject: &Subject, op: Op, serial: u32) {
@@ -70,6 +71,7 @@ impl Twin {
             }
             Op::Clear => {
                 cache.clear();
+                self.uses = 0;
                 while !self.entries.is_empty() {
                     self.depart(0, Cause::Explicit);
                 }
@@ -95,7 +97,9 @@ impl Twin {
     fn get(&mut self, key: u8) -> Option<Value> {
         let at = self.find(key)?;
         self.touch(at);
-        Some(self.entries[at].value)
+        let value = self.entries[at].value;
+        self.used();
+        Some(value)
     }
 
     fn insert(&mut self, key: u8, value: Value, ttl: Option<u32>) -> bool {
@@ -119,6 +123,7 @@ impl Twin {
             let entry = &mut self.entries[at];
             (entry.value, entry.weight, entry.end, entry.deadline) = (value, weight, end, 0);
             self.touch(at);
+            self.used();
         } else {
             self.make_room(weight, None);
             self.entries.push(Entry { key, value, weight, count: 0, touched: 0, end, deadline: 0 });
@@ -145,6 +150,23 @@ impl Twin {
         entry.count += 1;
         entry.touched = self.steps;
         entry.deadline = entry.end.min(idle);
+    }
+
+    /// Counts a hit or an overwriting; at times halves all counts. Those that become equal leave in the old order.
+    fn used(&mut self) {
+        self.uses += 1;
+        let halves = self.setup.policy == Policy::Lfu;
+        if !halves || self.setup.halve_every.is_none_or(|every| self.uses < every) {
+            return;
+        }
+        self.uses = 0;
+        self.entries.sort_by_key(|entry| (entry.count, entry.touched));
+        for (place, entry) in self.entries.iter_mut().enumerate() {
+            entry.count = (entry.count / 2).max(1);
+            // Before all that will be touched from now on.
+            entry.touched = place as u64;
+        }
+        self.steps = self.steps.max(self.entries.len() as u64);
     }
 
     fn depart(&mut self, at: usize, cause: Cause) -> Value {

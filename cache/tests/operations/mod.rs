@@ -71,6 +71,8 @@ pub(crate) struct Setup {
     pub(crate) ttl_ticks: Option<u32>,
     pub(crate) tti_ticks: Option<u32>,
     pub(crate) shards: usize,
+    /// LFU halves its counts after so many uses.
+    pub(crate) halve_every: Option<u64>,
 }
 
 impl Setup {
@@ -105,6 +107,9 @@ impl Subject {
             .seed(7)
             .clock(clock.clone())
             .on_evict(move |key: &u8, value: &Value, cause| ears.lock().unwrap().push((*key, *value, cause)));
+        if let Some(uses) = setup.halve_every {
+            builder = builder.halve_counts_every(uses);
+        }
         if setup.weighed {
             builder = builder.weigher(|_, value| u64::from(value.weight));
         }

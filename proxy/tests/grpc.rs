@@ -191,8 +191,10 @@ async fn a_member_behind_tls_chooses() {
         let member = GrpcMember::start_with(Some(server)).await;
         let pass = format!("proxy_pass = [\"https://{}\"]", member.address);
         let evenly = Evenly::start(&pass, &format!("{trust}{more}\n[health]\ncheck = \"off\""));
+        // One client, so one worker: each has connections of its own.
+        let mut asking = evenly.client();
         for _ in 0..3 {
-            let reply = tokio::task::block_in_place(|| evenly.client().get("/version"));
+            let reply = tokio::task::block_in_place(|| asking.get("/version"));
             assert!(reply.text().starts_with(expected), "{offered:?} {more}: {}", reply.text());
         }
         assert_eq!(member.seen.connections.load(SeqCst), 1, "{offered:?} {more}");

@@ -1,6 +1,9 @@
 //! One member's health as requests see it: a success costs one addition while nothing is wrong.
 
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
+use std::{
+    sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed},
+    time::Duration,
+};
 
 use parking_lot::Mutex;
 use tokio::time::Instant;
@@ -26,6 +29,10 @@ pub(crate) struct Health {
 struct Schedule {
     next: Option<Instant>,
     is_under_way: bool,
+    /// Checks since something happened to a member that is gone; each makes the next one wait twice as long.
+    since_news: u32,
+    /// Something has just happened.
+    is_news: bool,
 }
 
 impl Health {
@@ -58,13 +65,27 @@ impl Health {
     pub(crate) fn failed(&self, why: Verdict, now: Instant, settings: &HealthConfig) {
         self.bad.add(self.second(now));
         let in_a_row = self.failed_in_a_row.fetch_add(1, Relaxed).saturating_add(1);
-        self.change(|standing| standing.failed(why, in_a_row, now, settings));
+        let was_gone = |standing: &Standing| standing.verdict() == Verdict::Gone;
+        let is_news = self.change(|standing| {
+            let before = was_gone(standing);
+            standing.failed(why, in_a_row, now, settings);
+            was_gone(standing) && !before
+        });
+        if is_news {
+            self.check.lock().is_news = true;
+        }
     }
 
     /// A check ended.
     pub(crate) fn checked(&self, ok: bool, settings: &HealthConfig) {
-        self.check.lock().is_under_way = false;
-        self.change(|standing| standing.checked(ok, settings));
+        let is_gone = self.change(|standing| {
+            standing.checked(ok, settings);
+            standing.verdict() == Verdict::Gone
+        });
+        let mut schedule = self.check.lock();
+        schedule.is_under_way = false;
+        // It is coming back: the next good check is worth asking for at once.
+        schedule.is_news |= ok && is_gone;
     }
 
     /// What the member deserves at `now`.
@@ -100,6 +121,11 @@ impl Health {
     /// Whether a check is to begin now. `spread` is from 0 to 1 and keeps many members from being asked at once.
     pub(crate) fn begins_check(&self, now: Instant, spread: f64, settings: &HealthConfig) -> bool {
         let mut schedule = self.check.lock();
+        if std::mem::take(&mut schedule.is_news) {
+            schedule.since_news = 0;
+            let soon = now + QUICK.min(settings.interval / 4);
+            schedule.next = Some(schedule.next.map_or(soon, |next| next.min(soon)));
+        }
         let Some(next) = schedule.next else {
             schedule.next = Some(now + settings.interval.mul_f64(spread));
             return false;
@@ -108,8 +134,18 @@ impl Health {
             return false;
         }
         let is_in_doubt = self.in_doubt.load(Relaxed) || self.failed_in_a_row.load(Relaxed) != 0;
-        let interval = if is_in_doubt { settings.interval / 4 } else { settings.interval };
-        *schedule = Schedule { next: Some(now + interval.mul_f64(0.9 + 0.2 * spread)), is_under_way: true };
+        let interval = if is_in_doubt && self.standing.lock().verdict() == Verdict::Gone {
+            // Who is killed is often back in a moment.
+            let factor = 2u32.checked_shl(schedule.since_news).unwrap_or(u32::MAX);
+            QUICK.saturating_mul(factor).min(settings.interval / 4)
+        } else if is_in_doubt {
+            settings.interval / 4
+        } else {
+            settings.interval
+        };
+        schedule.since_news = schedule.since_news.saturating_add(1);
+        schedule.next = Some(now + interval.mul_f64(0.9 + 0.2 * spread));
+        schedule.is_under_way = true;
         true
     }
 
@@ -127,13 +163,14 @@ impl Health {
     }
 }
 
+/// How soon a member is asked again that has just gone, or that was there again for the first time.
+const QUICK: Duration = Duration::from_millis(100);
 /// Fewer requests than this in ten seconds say nothing about a rate.
 const ERROR_RATE_REQUESTS_MIN: u64 = 20;
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::Duration;
 
     #[test]
     fn a_rate_of_errors_ejects_though_never_five_in_a_row() {
@@ -184,5 +221,30 @@ mod tests {
         assert!(health.begins_check(at(11_000), 0.5, &settings));
         health.checked(false, &settings);
         assert!(health.begins_check(at(11_500), 0.5, &settings));
+    }
+
+    /// Rolling restarts: a member that was killed and is back must not be waited for, or none is left.
+    #[test]
+    fn a_member_that_is_gone_is_asked_at_once_and_then_less_and_less() {
+        let (now, settings) = (Instant::now(), HealthConfig::default());
+        let health = Health::new(now);
+        let at = |ms| now + Duration::from_millis(ms);
+        assert!(!health.begins_check(now, 0.5, &settings));
+        (0..5).for_each(|_| health.failed(Verdict::Gone, at(10), &settings));
+        assert!(!health.begins_check(at(10), 0.5, &settings));
+        // 100 ms after it went, then 200 and 400 ms later, then every quarter of the interval.
+        for due in [110, 310, 710, 1210, 1710] {
+            assert!(!health.begins_check(at(due - 1), 0.5, &settings), "{due}");
+            assert!(health.begins_check(at(due), 0.5, &settings), "{due}");
+            health.checked(false, &settings);
+        }
+        // Its checks have failed three times by now: it takes two good ones, the second at once.
+        assert!(health.begins_check(at(2210), 0.5, &settings));
+        health.checked(true, &settings);
+        assert_eq!(health.verdict(at(2210), &settings), Verdict::Gone);
+        assert!(!health.begins_check(at(2220), 0.5, &settings));
+        assert!(health.begins_check(at(2320), 0.5, &settings));
+        health.checked(true, &settings);
+        assert_eq!(health.verdict(at(2320), &settings), Verdict::Up);
     }
 }

@@ -6,7 +6,7 @@
 //!    ▲       failed requests in a row,    │  Silent           │   there, but no answers
 //!    │       or too many of all           │  Failing          │   answers, but errors
 //!    │                                    └───────────────────┘
-//!    └── rise good checks (Gone) · the ejection is over: 1, 2, 4 … s (Silent, Failing), then on probation:
+//!    └── a good check (Gone; rise of them if checks said so) · the ejection is over: 1, 2, 4 … s (Silent, Failing), then on probation:
 //!        one request at a time, and one failure ejects again
 //! ```
 //!
@@ -87,8 +87,8 @@ impl Standing {
         if ok {
             self.bad_checks = 0;
             self.good_checks = self.good_checks.saturating_add(1);
-            if self.good_checks >= settings.rise {
-                self.is_down = false;
+            self.is_down &= self.good_checks < settings.rise;
+            if !self.is_down {
                 // It was gone, and is there: nothing else was held against it.
                 self.ejected = self.ejected.filter(|ejection| ejection.why != Verdict::Gone);
             }
@@ -233,7 +233,7 @@ mod tests {
             let mut standing = Standing::new(now);
             eject(&mut standing, why, now);
             standing.tick(now + SECOND / 2, &settings());
-            standing.checked(true, &settings());
+            standing.checked(false, &settings());
             assert_eq!(standing.verdict(), why);
             standing.checked(true, &settings());
             assert_eq!(standing.verdict(), after);

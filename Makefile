@@ -59,10 +59,16 @@ bench-redis:
 security: ; ./scripts/security
 
 # The faults of proxy/tests/faults_*.rs in their long form, against the release binary; prints a table.
-# SOAK_SECONDS=1800 for half an hour.
+# SOAK_SECONDS=1800 for half an hour. `make faults` is a shorter table, with nginx and HAProxy beside us.
 SOAK_SECONDS ?= 60
 soak:
 	EVENLY_SOAK=$(SOAK_SECONDS) ./scripts/soak
+
+.PHONY: faults
+faults:
+	cargo build --release -p evenly
+	cargo test -p evenly --test faults_members --no-run
+	./scripts/faults.py target/release/evenly
 
 # Every fuzz target for FUZZ_SECONDS each (needs `cargo install cargo-fuzz`). The compiler's stable release does it,
 # told to allow what libFuzzer's coverage needs.

@@ -34,7 +34,7 @@ impl Evenly {
     /// Starts `evenly run` with a file as it is, which listens at `address`.
     pub fn run_file(folder: tempfile::TempDir, config_file: PathBuf, address: SocketAddr) -> Evenly {
         let log = fs::File::create(folder.path().join("stderr")).unwrap();
-        let mut child = Command::new(env!("CARGO_BIN_EXE_evenly"))
+        let mut child = Command::new(Evenly::binary())
             .args(["run", "--config"])
             .arg(&config_file)
             .current_dir(folder.path())
@@ -50,6 +50,11 @@ impl Evenly {
             TcpStream::connect(address).is_ok()
         });
         Evenly { child, address, config_file, folder }
+    }
+
+    /// The binary of this build, or the one that `EVENLY_BINARY` names: `make soak` tests a release so.
+    pub fn binary() -> PathBuf {
+        std::env::var_os("EVENLY_BINARY").map_or_else(|| env!("CARGO_BIN_EXE_evenly").into(), PathBuf::from)
     }
 
     pub fn client(&self) -> Client {

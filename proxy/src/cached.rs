@@ -6,7 +6,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use cache::store::{Memory, Redis, StoreError, Tiered};
+use cache::store::{Circuit, Memory, Redis, StoreError, Tiered};
 use http::{HeaderMap, Response, header::HOST, request::Parts, uri::PathAndQuery};
 use http_body_util::BodyExt;
 use parking_lot::Mutex;
@@ -19,7 +19,7 @@ use crate::{
     headers::strip_hop_by_hop,
     http_cache::{Ask, Failed, HttpCache, Key, Moment, Payload, Profile, Purge, Settings, Storage, Target},
     interim::Interims,
-    observe::{self, CacheFacts, Note, Trail},
+    observe::{self, CacheFacts, Note, RedisFacts, Trail},
     peek::peek,
     serve::Client,
     state::{StartError, State},
@@ -117,8 +117,7 @@ pub(crate) fn open(config: &Config, previous: Option<&Opened>) -> Result<Option<
         CacheStore::Redis => {
             let redis = Arc::new(Redis::new(far(config)?).map_err(StartError::Redis)?);
             let same = Arc::clone(&redis);
-            let facts =
-                move || CacheFacts { redis_errors: redis_errors(&same.stats()), ..CacheFacts::default() };
+            let facts = move || CacheFacts { redis: redis_facts(&same.stats()), ..CacheFacts::default() };
             (Storage::shared(redis), Held(Arc::new(facts)))
         }
         CacheStore::Tiered => {
@@ -127,7 +126,7 @@ pub(crate) fn open(config: &Config, previous: Option<&Opened>) -> Result<Option<
             let same = Arc::clone(&tiered);
             let facts = move || {
                 let stats = same.stats();
-                CacheFacts { redis_errors: redis_errors(&stats.far), ..of_memory(stats.near) }
+                CacheFacts { redis: redis_facts(&stats.far), ..of_memory(stats.near) }
             };
             (Storage::shared(tiered), Held(Arc::new(facts)))
         }
@@ -136,8 +135,14 @@ pub(crate) fn open(config: &Config, previous: Option<&Opened>) -> Result<Option<
     Ok(Some(Opened { cache: HttpCache::new(storage, settings, clock), asked, held }))
 }
 
-fn redis_errors(stats: &cache::store::RedisStats) -> u64 {
-    stats.errors + stats.timeouts + stats.disconnects + stats.refused
+fn redis_facts(stats: &cache::store::RedisStats) -> RedisFacts {
+    RedisFacts {
+        errors: stats.errors,
+        timeouts: stats.timeouts,
+        disconnects: stats.disconnects,
+        refused: stats.refused,
+        is_given_up: stats.circuit != Circuit::Closed,
+    }
 }
 
 /// `[redis]` in the words of the store.

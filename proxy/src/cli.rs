@@ -22,7 +22,7 @@ use clap::{Parser, Subcommand};
 
 use crate::{
     admit::password,
-    config::{AdminConfig, Config, LogLevel, ServerConfig},
+    config::{AdminConfig, Config},
     demo,
     reload::Service,
     server::Listener,
@@ -192,36 +192,56 @@ fn run(file: Option<PathBuf>, quick: &quick::Quick) -> Result<(), Failure> {
         true => (None, quick.config()?),
         false => load(file).map(|(path, config)| (Some(path), config))?,
     };
-    let _log_guard = start_log(&config.server)?;
+    let _log_guard = crate::logging::start(&config.server).map_err(Failure::Runtime)?;
+    crate::descriptors::raise_limit();
     // For what is not serving: signals, reloads, checks of members, the admin listener.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         let (place, balance) = (config.server.listen.clone(), config.server.balance);
         let members = config.server.members.len();
         // Opened first: whoever finds the proxy listening finds its admin listener too.
-        let admin = config.admin.clone().map(open_admin).transpose()?;
+        let mut inherited = Listener::inherited()?;
+        let admin = config.admin.clone().map(|admin| open_admin(admin, &mut inherited)).transpose()?;
         let service =
-            Service::start(config, path.clone(), Listener::inherited()?).map_err(|error| {
+            Service::start(config, path.clone(), inherited).map_err(|error| {
                 let text = format!("evenly: {error}");
                 if error.is_usage() { Failure::Usage(text) } else { Failure::Runtime(text) }
             })?;
         tracing::info!(listen = %place, config = %path.unwrap_or_default().display(), %balance, members, "evenly is up");
         if let Some((listener, admin)) = admin {
-            tracing::info!(listen = %admin.listen, "dashboard, metrics and admin API");
             let service = service.clone();
-            tokio::spawn(async move { service.serve_admin(listener, &admin).await });
+            tokio::spawn(async move {
+                let listener = match listener {
+                    Some(listener) => listener,
+                    None => Listener::bind_once_free(&admin.listen).await,
+                };
+                tracing::info!(listen = %admin.listen, "dashboard, metrics and admin API");
+                service.serve_admin(listener, &admin).await;
+            });
         }
         crate::run::run(&service).await?;
         Ok(())
     })
 }
 
-fn open_admin(admin: AdminConfig) -> Result<(Listener, AdminConfig), Failure> {
+/// The listener for operators: one of those that were handed over, or a new one. Whoever takes over from a process that
+/// still drains has none yet: it gets the place when that process has ended.
+fn open_admin(
+    admin: AdminConfig,
+    inherited: &mut Vec<Listener>,
+) -> Result<(Option<Listener>, AdminConfig), Failure> {
     let place = &admin.listen;
-    let listener = Listener::bind(place).map_err(|error| {
-        Failure::Runtime(format!("evenly: cannot listen on {place} for [admin]: {error}"))
-    })?;
-    Ok((listener, admin))
+    if let Some(at) = inherited.iter().position(|listener| listener.stands_at(place)) {
+        return Ok((Some(inherited.swap_remove(at)), admin));
+    }
+    match Listener::bind(place) {
+        Ok(listener) => Ok((Some(listener), admin)),
+        Err(error) if error.kind() == io::ErrorKind::AddrInUse && !inherited.is_empty() => {
+            tracing::info!(listen = %place, "the place for operators is taken until the process before this one ends");
+            Ok((None, admin))
+        }
+        Err(error) => Err(Failure::Runtime(format!("evenly: cannot listen on {place} for [admin]: {error}"))),
+    }
 }
 
 /// From a terminal the password is asked twice and not shown; otherwise it is the first line of standard input.
@@ -263,40 +283,6 @@ fn find(file: Option<PathBuf>) -> Result<PathBuf, Failure> {
 fn read(path: &Path) -> Result<String, Failure> {
     std::fs::read_to_string(path)
         .map_err(|error| Failure::Usage(format!("evenly: cannot read {}: {error}", path.display())))
-}
-
-/// Logs go to standard error, or to a file a day in `log_path`.
-fn start_log(server: &ServerConfig) -> Result<Option<tracing_appender::non_blocking::WorkerGuard>, Failure> {
-    let level = match server.log {
-        LogLevel::Debug => "info,evenly=debug",
-        LogLevel::Info => "info",
-    };
-    let filter = tracing_subscriber::EnvFilter::try_from_default_env()
-        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(level));
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_target(false);
-    match &server.log_path {
-        None => {
-            let is_coloured = io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
-            builder.with_ansi(is_coloured).with_writer(io::stderr).init();
-            Ok(None)
-        }
-        Some(folder) => {
-            let (writer, guard) = tracing_appender::non_blocking(log_file(folder)?);
-            builder.with_ansi(false).with_writer(writer).init();
-            Ok(Some(guard))
-        }
-    }
-}
-
-fn log_file(folder: &Path) -> Result<tracing_appender::rolling::RollingFileAppender, Failure> {
-    std::fs::create_dir_all(folder)
-        .map_err(|error| Failure::Runtime(format!("evenly: cannot log to {}: {error}", folder.display())))?;
-    tracing_appender::rolling::Builder::new()
-        .rotation(tracing_appender::rolling::Rotation::DAILY)
-        .filename_prefix("evenly.log")
-        .max_log_files(LOG_FILES_MAX)
-        .build(folder)
-        .map_err(|error| Failure::Runtime(format!("evenly: cannot log to {}: {error}", folder.display())))
 }
 
 fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
@@ -355,4 +341,3 @@ Environment:
   RUST_LOG   what goes to the log, such as info,evenly=debug";
 /// Where goproxy looks for its file.
 const DEFAULT_FILES: [&str; 2] = ["/etc/proxy/cfg.toml", "./config/cfg.toml"];
-const LOG_FILES_MAX: usize = 14;

@@ -8,7 +8,7 @@
 //!
 //! Members keep their load, health and connections, caches their entries, and clients their connections: a request,
 //! a download or a tunnel under way ends as it began. The clients of a listener that goes finish the request they
-//! are at. Where logs go is decided once, at the start.
+//! are at. Where the proxy's own log goes is decided once, at the start; how much of it, `log` says at each reload.
 
 use std::{
     collections::HashMap,
@@ -21,6 +21,7 @@ use tokio::sync::{Mutex, watch};
 
 use crate::{
     config::{Config, Faults, Listen},
+    logging,
     server::{Listener, Proxy},
     state::StartError,
     workers::{self, Seat, Workers},
@@ -129,6 +130,7 @@ impl Service {
         // So that nobody asks a new name's members before there are any.
         self.proxy.settle_names(&config).await;
         self.proxy.apply(&config).map_err(ReloadError::Build)?;
+        logging::follow(config.server.log);
         running.listen(&self.proxy, opened, config);
         Ok(())
     }

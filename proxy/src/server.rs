@@ -155,18 +155,24 @@ impl Proxy {
             }
         });
         self.shared.settle_names().await;
+        let mut cannot = false;
         loop {
             let accepted = tokio::select! {
                 accepted = listener.accept() => accepted,
                 () = &mut stopped => break,
             };
             match accepted {
-                Ok(accepted) => self.spawn(accepted, &listener, &closing, seat.as_ref()),
+                Ok(accepted) => {
+                    cannot = false;
+                    self.spawn(accepted, &listener, &closing, seat.as_ref());
+                }
                 Err(error) if is_of_one_connection(&error) => {}
                 Err(error) => {
                     // Out of file descriptors, most likely: those who are being served go first.
                     self.shared.observer.counters.accept_errors.add(1);
-                    tracing::warn!(%error, "cannot accept; trying again shortly");
+                    if !std::mem::replace(&mut cannot, true) {
+                        tracing::warn!(%error, "cannot accept; trying again and again");
+                    }
                     tokio::time::sleep(ACCEPT_PAUSE).await;
                 }
             }
@@ -377,8 +383,19 @@ impl Listener {
     /// When the place is taken, not ours, or not there.
     pub fn bind(place: &Listen) -> io::Result<Listener> {
         match place {
-            Listen::Unix(path) => UnixListener::bind(path).map(Listener::Unix),
+            Listen::Unix(path) => bind_unix(path).map(Listener::Unix),
             Listen::Tcp(address) => bind_tcp(*address).map(Listener::Tcp),
+        }
+    }
+
+    /// Opens the place as soon as nobody else has it.
+    pub(crate) async fn bind_once_free(place: &Listen) -> Listener {
+        loop {
+            match Listener::bind(place) {
+                Ok(listener) => return listener,
+                Err(error) => tracing::debug!(%error, listen = %place, "still waiting"),
+            }
+            tokio::time::sleep(ACCEPT_PAUSE).await;
         }
     }
 
@@ -460,6 +477,21 @@ impl Listener {
 impl From<TcpListener> for Listener {
     fn from(listener: TcpListener) -> Self {
         Listener::Tcp(listener)
+    }
+}
+
+/// A socket file that nobody listens at any more was left behind by a process that was killed: it is replaced.
+fn bind_unix(path: &Path) -> io::Result<UnixListener> {
+    match UnixListener::bind(path) {
+        Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
+            let asked = std::os::unix::net::UnixStream::connect(path);
+            if !asked.is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused) {
+                return Err(error);
+            }
+            std::fs::remove_file(path)?;
+            UnixListener::bind(path)
+        }
+        bound => bound,
     }
 }
 

@@ -118,6 +118,7 @@ impl State {
             .map(|(name, group)| GroupFacts {
                 name: name.into(),
                 algorithm: group.settings.balance.name(),
+                queued: group.queue.waiting(),
                 members: group.facts(),
             })
             .collect()

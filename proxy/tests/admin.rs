@@ -185,6 +185,8 @@ fn a_unix_socket_is_an_admin_listener_too() {
     let up = Upstream::start("a");
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("admin.sock");
+    // Left behind by one that was killed: nobody listens there.
+    drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
     let _evenly = Evenly::start(
         &format!("proxy_pass = [\"{}\"]", up.address),
         &format!("[admin]\nlisten = \"unix:{}\"", path.display()),

@@ -41,6 +41,25 @@ fn a_proxy_without_a_file() {
     assert!(cached[1].header("cache-status").unwrap().contains("hit"));
 }
 
+/// Most systems give a process 1,024 descriptors, and allow it many more.
+#[test]
+fn the_limit_of_file_descriptors_is_raised_to_what_is_allowed() {
+    let (up, port) = (Upstream::start("a"), free_port());
+    let run = format!(
+        "ulimit -Sn 200; exec {} run --listen 127.0.0.1:{port} --to {}",
+        env!("CARGO_BIN_EXE_evenly"),
+        up.address
+    );
+    let mut child = Command::new("sh").args(["-c", &run]).stderr(Stdio::null()).spawn().unwrap();
+    eventually("it listens", || TcpStream::connect(("127.0.0.1", port)).is_ok());
+    let limits = fs::read_to_string(format!("/proc/{}/limits", child.id())).unwrap();
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let line = limits.lines().find_map(|line| line.strip_prefix("Max open files")).unwrap();
+    let (soft, hard) = line.trim().split_once(' ').unwrap();
+    assert_eq!(soft, hard.split_whitespace().next().unwrap());
+}
+
 #[test]
 fn wrong_arguments_are_told_with_what_is_allowed() {
     for (arguments, part) in [

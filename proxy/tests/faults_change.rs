@@ -13,7 +13,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use support::{Client, Evenly, Load, Reply, Upstream, eventually, row, scaled};
+use support::{Client, Evenly, Load, Reply, Upstream, eventually, free_port, row, scaled};
 
 fn text(evenly: SocketAddr, ups: &[&Upstream], weight: u64) -> String {
     let list: Vec<String> = ups.iter().map(|up| format!("\"{}^{weight}\"", up.address)).collect();
@@ -113,10 +113,12 @@ fn ten_upgrades() {
     let address = listener.local_addr().unwrap();
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("cfg.toml");
-    fs::write(&file, text(address, &[&up], 1)).unwrap();
+    // Nobody hands over the place for operators: each process gets it when the one before has ended.
+    let admin = SocketAddr::from(([127, 0, 0, 1], free_port()));
+    fs::write(&file, format!("{}[admin]\nlisten = \"{admin}\"\n", text(address, &[&up], 1))).unwrap();
     let log = folder.path().join("log");
     let start = || {
-        let child = Command::new(env!("CARGO_BIN_EXE_evenly"))
+        let child = Command::new(Evenly::binary())
             .args(["run", "--config"])
             .arg(&file)
             .env("LISTEN_FDS", "1")
@@ -140,6 +142,7 @@ fn ten_upgrades() {
         let pid = old.0.id().to_string();
         assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
         eventually("the old one ends", || old.0.try_wait().unwrap().is_some_and(|status| status.success()));
+        eventually("the next one has the place for operators", || Client::try_connect(admin).is_ok());
     }
     load.goes_on(200);
     let report = load.stop();

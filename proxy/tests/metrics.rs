@@ -116,3 +116,85 @@ fn of_the_process(page: &Page) {
     assert!(page.at("process_resident_memory_bytes") > 1e6);
     assert!(page.at("process_open_fds") >= 5.0);
 }
+
+/// What is rare is counted too: each thing is made to happen, and its number follows.
+#[test]
+fn reloads_ejections_and_health_are_counted_when_they_happen() {
+    let up = Upstream::start("a");
+    let place = free_port();
+    let member = SocketAddr::from(([127, 0, 0, 1], place));
+    let b = Upstream::start_at("b", member);
+    let admin = SocketAddr::from(([127, 0, 0, 1], free_port()));
+    let keys = format!("proxy_pass = [\"{}\", \"{member}\"]\nbalance = \"round_robin\"", up.address);
+    let evenly = Evenly::start(
+        &keys,
+        &format!("[health]\ninterval = 1\nslow_start = 0\n[admin]\nlisten = \"{admin}\""),
+    );
+    let up_now =
+        || Page::read(admin).at(&format!("evenly_member_up{{group=\"default\",member=\"{member}\"}}"));
+    let ejections = format!("evenly_member_ejections_total{{group=\"default\",member=\"{member}\"}}");
+    assert_eq!((up_now(), Page::read(admin).at(&ejections)), (1.0, 0.0));
+    drop(b);
+    eventually("its checks take it out", || up_now() == 0.0);
+    assert_eq!(Page::read(admin).at(&ejections), 1.0);
+    let _b = Upstream::start_at("b", member);
+    eventually("it is up again", || up_now() == 1.0);
+
+    let reloads =
+        |result: &str| Page::read(admin).at(&format!("evenly_config_reloads_total{{result=\"{result}\"}}"));
+    assert_eq!((reloads("done"), reloads("refused")), (1.0, 0.0));
+    evenly.signal("HUP");
+    eventually("a reload is counted", || reloads("done") == 2.0);
+    std::fs::write(&evenly.config_file, "nothing of the kind").unwrap();
+    eventually("a refusal is counted", || reloads("refused") == 1.0);
+    assert_eq!(reloads("done"), 2.0);
+    let events = {
+        let mut client = Client::connect(admin);
+        client.send(format!("GET /api/status HTTP/1.1\r\nHost: {admin}\r\n\r\n").as_bytes()).unwrap();
+        client.reply("GET").unwrap()
+    };
+    assert!(events.text().contains("reloaded ") && events.text().contains("refused "), "{}", events.text());
+}
+
+#[test]
+fn who_waits_for_a_member_is_counted_while_he_waits() {
+    let up = Upstream::start("a");
+    let admin = SocketAddr::from(([127, 0, 0, 1], free_port()));
+    let evenly = Evenly::start(
+        &format!("proxy_pass = [\"{}\"]", up.address),
+        &format!("[queue]\nmax_connections = 1\ntimeout = 600\n[admin]\nlisten = \"{admin}\""),
+    );
+    let mut clients = [evenly.client(), evenly.client()];
+    for client in &mut clients {
+        client.send(b"GET /gate HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+    }
+    let queued = || Page::read(admin).at("evenly_requests_queued{group=\"default\"}");
+    eventually("one is there, one waits", || queued() == 1.0);
+    up.open_gate();
+    for client in &mut clients {
+        assert_eq!(client.reply("GET").unwrap().status, 200);
+    }
+    assert_eq!(queued(), 0.0);
+}
+
+#[test]
+fn a_cache_without_its_redis_says_so_and_serves() {
+    let up = Upstream::start("a");
+    let admin = SocketAddr::from(([127, 0, 0, 1], free_port()));
+    let nobody = free_port();
+    let evenly = Evenly::start(
+        &format!("proxy_pass = [\"{}\"]\ncache = true\ncache_type = \"redis\"", up.address),
+        &format!("[redis]\nredis_host = \"127.0.0.1:{nobody}\"\n[admin]\nlisten = \"{admin}\""),
+    );
+    let mut client = evenly.client();
+    eventually("it is given up", || {
+        assert_eq!(client.get("/max-age/60").status, 200);
+        Page::read(admin).at("evenly_redis_circuit_open") == 1.0
+    });
+    let refused = || Page::read(admin).at("evenly_redis_errors_total{kind=\"refused\"}");
+    let before = refused();
+    eventually("it is not asked", || {
+        assert_eq!(client.get("/max-age/60").status, 200);
+        refused() > before
+    });
+}

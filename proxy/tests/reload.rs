@@ -86,6 +86,26 @@ fn a_faulty_file_changes_nothing_and_is_reported_with_its_place() {
 }
 
 #[test]
+fn a_reload_changes_how_much_is_logged() {
+    let a = Upstream::start("a");
+    let evenly = start(&a);
+    for (log, is_detailed) in [(1, true), (0, false)] {
+        let told = evenly.stderr().matches("is in effect").count();
+        replace(&evenly.config_file, &text(evenly.address.port(), &a, &format!("log = {log}")));
+        eventually("it is read", || evenly.stderr().matches("is in effect").count() > told);
+        eventually("details begin or end", || {
+            let before = evenly.stderr().matches("DEBUG").count();
+            // A head that is no request is worth a line of detail.
+            let mut client = evenly.client();
+            client.send(b"nonsense\r\n\r\n").unwrap();
+            let _ = client.reply("GET");
+            answers(&evenly, "a");
+            (evenly.stderr().matches("DEBUG").count() > before) == is_detailed
+        });
+    }
+}
+
+#[test]
 fn sighup_reads_the_file_again() {
     let a = Upstream::start("a");
     let evenly = start(&a);

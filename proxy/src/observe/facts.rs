@@ -9,6 +9,8 @@ use super::{MemberCounters, member_window::Pace};
 pub(crate) struct GroupFacts {
     pub(crate) name: Arc<str>,
     pub(crate) algorithm: &'static str,
+    /// Requests that wait for a place at a member.
+    pub(crate) queued: u32,
     pub(crate) members: Vec<MemberFacts>,
 }
 
@@ -41,10 +43,33 @@ pub(crate) struct CacheFacts {
     pub(crate) stale: u64,
     pub(crate) revalidated: u64,
     pub(crate) collapsed: u64,
-    pub(crate) redis_errors: u64,
+    pub(crate) redis: RedisFacts,
     pub(crate) entries: u64,
     pub(crate) bytes: u64,
     pub(crate) evictions: u64,
+}
+
+/// How Redis does, where the cache is on it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct RedisFacts {
+    pub(crate) errors: u64,
+    pub(crate) timeouts: u64,
+    pub(crate) disconnects: u64,
+    pub(crate) refused: u64,
+    /// It is not asked, because it failed.
+    pub(crate) is_given_up: bool,
+}
+
+impl RedisFacts {
+    /// Each way an operation can fail with its name.
+    pub(crate) fn by_kind(&self) -> [(&'static str, u64); 4] {
+        [
+            ("answer", self.errors),
+            ("timeout", self.timeouts),
+            ("disconnect", self.disconnects),
+            ("refused", self.refused),
+        ]
+    }
 }
 
 impl CacheFacts {

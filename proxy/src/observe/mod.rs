@@ -31,7 +31,7 @@ pub(crate) use admin::{Change, Desk, Guard, Purge, Refusal, answer};
 pub(crate) use counters::Counter;
 pub use counters::Counters;
 pub(crate) use events::{EventKind, Events};
-pub(crate) use facts::{CacheFacts, GroupFacts, MemberFacts, NameFacts};
+pub(crate) use facts::{CacheFacts, GroupFacts, MemberFacts, NameFacts, RedisFacts};
 pub use histogram::{Histogram, Snapshot};
 pub(crate) use history::History;
 pub(crate) use member::MemberCounters;

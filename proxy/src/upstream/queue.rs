@@ -46,6 +46,11 @@ impl Queue {
         }
     }
 
+    /// How many wait.
+    pub(crate) fn waiting(&self) -> u32 {
+        self.waiting.load(Relaxed)
+    }
+
     pub(crate) fn wake_all(&self) {
         self.freed.notify_waiters();
     }

@@ -71,6 +71,10 @@ fn requests(page: &mut Page, counters: &Counters) {
 
 fn members(page: &mut Page, groups: &[GroupFacts]) {
     let all = || groups.iter().flat_map(|group| group.members.iter().map(move |member| (group, member)));
+    let mut queued = page.metric(&table::QUEUED);
+    for group in groups {
+        queued.value(&[&group.name], u64::from(group.queued));
+    }
     let mut picks = page.metric(&table::PICKS);
     for (group, member) in all() {
         picks.value(&[&group.name, &member.id, group.algorithm], member.picks);
@@ -116,7 +120,11 @@ fn cache(page: &mut Page, sources: &Sources<'_>) {
     page.metric(&table::CACHE_ENTRIES).value(&[], sources.cache.entries);
     page.metric(&table::CACHE_BYTES).value(&[], sources.cache.bytes);
     page.metric(&table::CACHE_EVICTIONS).value(&[], sources.cache.evictions);
-    page.metric(&table::REDIS_ERRORS).value(&[], sources.cache.redis_errors);
+    let mut errors = page.metric(&table::REDIS_ERRORS);
+    for (kind, count) in sources.cache.redis.by_kind() {
+        errors.value(&[kind], count);
+    }
+    page.metric(&table::REDIS_GIVEN_UP).value(&[], u64::from(sources.cache.redis.is_given_up));
 }
 
 #[cfg(test)]
@@ -143,7 +151,8 @@ mod tests {
             counters: of_member,
             pace: None,
         };
-        let groups = [GroupFacts { name: "default".into(), algorithm: "p2c", members: vec![member] }];
+        let groups =
+            [GroupFacts { name: "default".into(), algorithm: "p2c", queued: 12, members: vec![member] }];
         let cache = CacheFacts { hits: 6, entries: 3, bytes: 4, evictions: 5, ..CacheFacts::default() };
         let names = NameFacts { answered: 8, failed: 9 };
         render(&Sources { counters: &counters, groups: &groups, cache, names, access_log_dropped: 0 })
@@ -201,6 +210,7 @@ mod tests {
             "evenly_cache_entries 3",
             "evenly_cache_bytes 4",
             "evenly_cache_evictions_total 5",
+            "evenly_requests_queued{group=\"default\"} 12",
             "evenly_dns_lookups_total{result=\"answered\"} 8",
             "evenly_dns_lookups_total{result=\"failed\"} 9",
         ] {

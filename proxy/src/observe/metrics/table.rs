@@ -58,6 +58,7 @@ metrics! {
     CONNECTIONS_TOTAL Counter "evenly_connections_total" [] "Connections accepted from clients.";
     ACCEPT_ERRORS Counter "evenly_accept_errors_total" [] "Connections that could not be accepted, such as for want of file descriptors.";
     RETRIES Counter "evenly_retries_total" [] "Requests sent again, to another member.";
+    QUEUED Gauge "evenly_requests_queued" ["group"] "Requests that wait for a place at a member of the group.";
     PICKS Counter "evenly_member_picks_total" ["group", "member", "algorithm"] "Times the balancer chose the member.";
     RESPONSES Counter "evenly_member_responses_total" ["group", "member", "class"] "Answers of the member, by class of status.";
     FAILURES Counter "evenly_member_failures_total" ["group", "member"] "Attempts at the member without a usable answer.";
@@ -72,7 +73,8 @@ metrics! {
     CACHE_ENTRIES Gauge "evenly_cache_entries" [] "Responses in memory.";
     CACHE_BYTES Gauge "evenly_cache_bytes" [] "Bytes of responses in memory, headers and bodies together.";
     CACHE_EVICTIONS Counter "evenly_cache_evictions_total" [] "Responses that left memory to make room.";
-    REDIS_ERRORS Counter "evenly_redis_errors_total" [] "Operations on Redis that failed or took too long.";
+    REDIS_ERRORS Counter "evenly_redis_errors_total" ["kind"] "Operations on Redis that failed: answered by an error, out of time, disconnected, or refused at once because it failed before.";
+    REDIS_GIVEN_UP Gauge "evenly_redis_circuit_open" [] "1 while Redis is not asked, because it failed.";
     DNS_LOOKUPS Counter "evenly_dns_lookups_total" ["result"] "Questions to DNS for members by name: answered, or failed so that the last answer stays.";
     RELOADS Counter "evenly_config_reloads_total" ["result"] "Configurations that took effect (the first one too) or were refused.";
     RELOADED_AT Gauge "evenly_config_last_reload_timestamp_seconds" [] "When the configuration in use took effect.";

@@ -266,7 +266,10 @@ class HashRing:
         weights = {node: conf["weight"] for node, conf in self.nodes.items()}
         self._ring = Ketama(weights, scheme="libketama") if self._is_ketama else Ring(weights)
 
-    conf = property(lambda self: self.nodes)
+    @property
+    def conf(self) -> dict[str, dict[str, Any]]:
+        """The nodes, by uhashring's other name."""
+        return self.nodes
 
     def add_node(self, nodename: str, conf: Any = 1) -> None:
         """Adds a node."""

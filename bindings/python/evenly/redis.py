@@ -56,6 +56,13 @@ class RedisCache:
     `response_timeout` seconds. Connections begin with the first use; `ready()` waits for them and tells what is wrong.
     """
 
+    #: What its keys on the server begin with.
+    namespace: str
+    #: How long a value lives, in seconds, unless it is given a time of its own.
+    ttl: float
+    #: How values become bytes: one of `CODECS`.
+    codec: str
+
     _near: tuple[int, float] | None = None
 
     def __init__(
@@ -72,13 +79,14 @@ class RedisCache:
     ) -> None:
         if on_outage not in ("miss", "raise"):
             raise ValueError(f"on_outage {on_outage!r} (must be 'miss' or 'raise')")
-        self.namespace, self.ttl, self.codec = namespace, ttl, codec
-        self._raises = on_outage == "raise"
-        self._encode, self._decode = _codec(codec)
-        self._open((url, namespace, response_timeout, connect_timeout, max_value_bytes))
+        arguments = (url, namespace, response_timeout, connect_timeout, max_value_bytes)
+        self._open(arguments, ttl, codec, on_outage == "raise")
 
-    def _open(self, arguments: tuple[str, str, float, float, int]) -> None:
+    def _open(self, arguments: tuple[str, str, float, float, int], ttl: float, codec: str, raises: bool) -> None:
         self._arguments = arguments
+        self.namespace, self.ttl, self.codec = arguments[1], ttl, codec
+        self._raises = raises
+        self._encode, self._decode = _codec(codec)
         self._store_or_none: _evenly.Store | None = _evenly.Store(*arguments, self._near)
         _stores.add(self)
 
@@ -244,9 +252,7 @@ class TieredCache(RedisCache):
         if not isinstance(far, RedisCache) or far._near is not None:
             raise TypeError(f"far {far!r} (must be a RedisCache)")
         self._near = (near, near_ttl)
-        self.namespace, self.ttl, self.codec = far.namespace, far.ttl, far.codec
-        self._raises, self._encode, self._decode = far._raises, far._encode, far._decode
-        self._open(far._arguments)
+        self._open(far._arguments, far.ttl, far.codec, far._raises)
 
 
 def _started(operation: Callable[..., Any], *args: Any) -> Awaitable[Any]:

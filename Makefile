@@ -24,6 +24,10 @@ docs:
 # The Python package: built into .venv and tested.
 python: ; ./scripts/python
 
+# What goes to PyPI, each installed into a clean environment and used there. PROFILE=dev for a quick look.
+.PHONY: wheels
+wheels: ; ./scripts/wheels
+
 # The first command of the README, with a load of its own so that it ends. Its table must be there.
 readme:
 	cargo run --release -- demo --requests 2000 > target/demo.txt
@@ -44,6 +48,12 @@ redis-long:
 cache-suite:
 	cargo build --release -p evenly
 	node scripts/cache-suite.mjs $(ROWS)
+
+# The algorithms without `std`, for a machine without an operating system.
+.PHONY: bare
+bare:
+	rustup target add aarch64-unknown-none
+	cargo build -p balancers --no-default-features --target aarch64-unknown-none
 
 # Interleavings of two threads in `balancers` and `cache`, preemptions bounded (seconds, after a build of its own).
 .PHONY: loom

@@ -44,6 +44,8 @@
 //!
 //! Every algorithm knows weights, health, draining and members to avoid, and gives the same answer whatever the
 //! order in which members were added.
+//!
+//! Without the feature `std` the algorithms remain, for any target with an allocator and 64-bit atomics (`make bare`).
 #![forbid(unsafe_code)]
 #![cfg_attr(not(feature = "std"), no_std)]
 

@@ -12,7 +12,7 @@
 //! belong to the smaller id. A key whose member is down goes to the next point of a member that is up, and comes
 //! back with it.
 //!
-//! Pick: O(1), one hash and one or two cache lines. Memory: 14 bytes a point. A member's share is within √(1/points)
+//! Pick: O(1), one hash and one or two cache lines. Memory: 13½ bytes a point. A member's share is within √(1/points)
 //! of its weight: 8 % at 160 points. Limit: [`RING_POINTS_MAX`] points. Not for a key that alone is too much for a
 //! member: [`BoundedRing`](super::BoundedRing). Source: D. Karger et al., "Consistent Hashing and Random Trees", 1997.
 //!
@@ -41,7 +41,7 @@ use crate::members::{Member, Members};
 use crate::query::Query;
 use crate::rng::Rng;
 
-/// The most points on a ring (240 MB of them).
+/// The most points on a ring (230 MB of them).
 pub const RING_POINTS_MAX: u64 = 1 << 24;
 
 /// A consistent ring; see the module's page.

@@ -14,8 +14,10 @@ use crate::query::Query;
 use crate::rng::Rng;
 use crate::shared::Shared;
 
-/// A member's id, its live numbers and the user's value: what a lease holds on to.
+/// A member's id, its live numbers and the user's value: what a lease holds on to. On lines of its own, because every lease
+/// counts itself in the seat's `Arc`: two threads whose requests go to different members must not write one line.
 #[derive(Debug)]
+#[repr(align(64))]
 pub(super) struct Seat<T> {
     pub(super) id: Arc<str>,
     pub(super) live: Arc<Live>,

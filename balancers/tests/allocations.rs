@@ -8,8 +8,7 @@ use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
 #[global_allocator]
 static COUNTING: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
 
-#[test]
-fn picks_allocate_nothing() {
+fn main() {
     for algorithm in Algorithm::ALL {
         let pool = Pool::new(algorithm);
         pool.update(|edit| (0..50_u32).try_for_each(|n| edit.add(format!("m{n}"), n % 3 + 1, n))).unwrap();

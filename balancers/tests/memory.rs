@@ -1,4 +1,5 @@
-//! What a ring weighs: at most 16 bytes a point, all in. Alone in its file, because it counts what the process allocates.
+//! What a ring weighs: at most 16 bytes a point, all in. A program of its own, because it counts what the process
+//! allocates.
 
 use std::alloc::System;
 
@@ -8,8 +9,7 @@ use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
 #[global_allocator]
 static COUNTING: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
 
-#[test]
-fn a_ring_weighs_at_most_16_bytes_a_point() {
+fn main() {
     for algorithm in [Algorithm::Ring, Algorithm::Ketama] {
         let region = Region::new(COUNTING);
         let pool: Pool<()> = Pool::new(algorithm);

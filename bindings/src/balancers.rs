@@ -315,7 +315,7 @@ fn avoiding<'k>(
             // Who has left meanwhile need not be avoided.
             Err(_) => {
                 let id = pool.call_method1("_name_of", (one,))?;
-                pool.get().pool.tag(id.cast::<PyString>()?.to_str()?)
+                pool.get().pool.tag(id.cast::<PyString>()?.to_cow()?.as_ref())
             }
         };
         query = tag.into_iter().fold(query, Query::avoiding);

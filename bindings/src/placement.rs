@@ -185,13 +185,13 @@ pub(crate) fn with_key<R>(key: &Bound<'_, PyAny>, ask: impl FnOnce(Query<'_>) ->
 #[inline]
 fn with_key_bytes<R>(key: &Bound<'_, PyAny>, ask: impl FnOnce(&[u8]) -> R) -> PyResult<R> {
     if let Ok(text) = key.cast::<PyString>() {
-        return Ok(ask(text.to_str()?.as_bytes()));
+        return Ok(ask(text.to_cow()?.as_bytes()));
     }
     if let Ok(bytes) = key.cast::<PyBytes>() {
         return Ok(ask(bytes.as_bytes()));
     }
     if key.is_instance_of::<PyInt>() {
-        return Ok(ask(key.str()?.to_str()?.as_bytes()));
+        return Ok(ask(key.str()?.to_cow()?.as_bytes()));
     }
     Err(PyTypeError::new_err(format!("key {} (must be a str, bytes or an int)", key.repr()?)))
 }

@@ -28,7 +28,7 @@ fn hosts(lasts: &[u8]) -> Zone {
 fn start(server: &NameServer, members: &str, more: &str) -> Evenly {
     let dns = format!("[dns]\nservers = \"{}\"\nrefresh_min = 1\nrefresh_max = 1\n{more}", server.address);
     let keys = format!("balance = \"round_robin\"\nproxy_pass = [{members}]");
-    Evenly::start(&keys, &format!("{dns}\n[health]\nslow_start = 0"))
+    Evenly::start(&keys, &format!("{dns}\n[health]\ncheck = \"off\"\nslow_start = 0"))
 }
 
 /// Who answers `count` requests, in order of names.
@@ -126,7 +126,10 @@ fn members_that_stay_keep_their_load() {
     let server = NameServer::start(hosts(&[1]));
     let evenly = Evenly::start(
         &format!("balance = \"least_load\"\nproxy_pass = [\"dns+{HOST}:{port}\"]"),
-        &format!("[dns]\nservers = [\"{}\"]\nrefresh_max = 1\n[health]\nslow_start = 0", server.address),
+        &format!(
+            "[dns]\nservers = [\"{}\"]\nrefresh_max = 1\n[health]\ncheck = \"off\"\nslow_start = 0",
+            server.address
+        ),
     );
     let mut held = evenly.client();
     held.send(b"GET /gate HTTP/1.1\r\nHost: test\r\n\r\n").unwrap();

@@ -37,7 +37,7 @@ fn two_proxies_send_the_same_client_to_the_same_member() {
                 "balance = \"{balance}\"\ntrusted_proxies = [\"127.0.0.1\"]\nproxy_pass = [{}]",
                 list(members)
             );
-            Evenly::start(&keys, "[health]\nslow_start = 0")
+            Evenly::start(&keys, "[health]\ncheck = \"off\"\nslow_start = 0")
         };
         // The files need not have the members in one order.
         let proxies = [start(&[a, b, c, d]), start(&[d, b, a, c])];

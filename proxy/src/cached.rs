@@ -182,7 +182,8 @@ pub(crate) async fn answer(
         Target { scheme: client.scheme.as_str(), authority: host, path_and_query: target.as_str() };
     let ask = Ask { method: &parts.method, target: target_of, headers: &parts.headers };
     let interims = parts.extensions.get::<Interims>();
-    let body = if cache.wants(&ask, false) { peek(body).await } else { body };
+    // Asked first: nearly no GET has a body.
+    let body = if !body.is_empty() && cache.wants(&ask, false) { peek(body).await } else { body };
     if !cache.wants(&ask, !body.is_empty()) {
         let sent = cache.now();
         let head = RequestHead {
@@ -193,13 +194,15 @@ pub(crate) async fn answer(
             interims,
             takes_trailers: admitted.takes_trailers,
         };
-        let response = send(state, admitted.client, head, body, &mut note.trail).await?;
-        return Ok(cache.past(ask, sent, response).await.map(payload));
+        // Boxed, so that hits need not carry about what it needs.
+        let response = Box::pin(send(state, admitted.client, head, body, &mut note.trail)).await?;
+        return Ok(Box::pin(cache.past(ask, sent, response)).await.map(payload));
     }
     // The fetch may outlive this request, for others who wait for it; what it did by then is this request's trail.
-    let shared = Arc::new(Mutex::new(note.trail.apart()));
-    let fetch = {
-        let (state, address, shared) = (Arc::clone(state), admitted.client, Arc::clone(&shared));
+    let mut shared = None;
+    let fetch = || {
+        let shared = Arc::clone(shared.insert(Arc::new(Mutex::new(note.trail.apart()))));
+        let (state, address) = (Arc::clone(state), admitted.client);
         let (method, target, interims) = (parts.method.clone(), target.clone(), interims.cloned());
         move |headers: HeaderMap| {
             let (state, shared) = (Arc::clone(&state), Arc::clone(&shared));
@@ -222,7 +225,9 @@ pub(crate) async fn answer(
         }
     };
     let answered = cache.through(ask, fetch).await;
-    note.trail.join(std::mem::take(&mut *shared.lock()));
+    if let Some(shared) = shared {
+        note.trail.join(std::mem::take(&mut *shared.lock()));
+    }
     match answered {
         Ok(response) => Ok(response.map(payload)),
         Err(Failed::Origin(error)) => Err(error.into()),

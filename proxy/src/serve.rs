@@ -98,7 +98,7 @@ async fn answer(
         note.trail.attempt_host(&parts.headers);
     }
     if admitted.form == Form::Authority {
-        return forward::connect(state, &mut parts, client.alive.clone()).await;
+        return Box::pin(forward::connect(state, &mut parts, client.alive.clone())).await;
     }
     if let Some(response) = filter::ask(&client.filters, &mut parts) {
         return Ok(response);
@@ -121,10 +121,11 @@ async fn answer(
         takes_trailers: admitted.takes_trailers,
     };
     let answer = if admission.is_forward {
-        forward::send(state, head, body).await?
+        Box::pin(forward::send(state, head, body)).await?
     } else {
         let group = state.chosen(admitted.rule.as_deref());
-        upstream::send(group, head, body, group.query(admitted.client), &mut note.trail).await?
+        // Boxed: hyper moves the future of a request twice, a cheap thing only while that of a send is not in it.
+        Box::pin(upstream::send(group, head, body, group.query(admitted.client), &mut note.trail)).await?
     };
     let is_switched = answer.status == StatusCode::SWITCHING_PROTOCOLS;
     let mut response = Response::new(Body::Member(Member::new(answer.body)));

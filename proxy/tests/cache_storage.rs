@@ -151,6 +151,17 @@ async fn what_one_process_purges_another_that_is_fetching_it_does_not_put_back()
 }
 
 #[tokio::test]
+async fn what_a_post_stores_outlasts_its_own_invalidation() {
+    let server = RedisServer::start();
+    let store = redis(&server);
+    let posted = act(200, &[FRESH, ("content-location", "/")], &["posted"]);
+    let bench = over(&store, &Origin::new(&[posted]));
+    bench.ask("POST /", &[]).await.expect("an answer");
+    stored(&bench, 1).await;
+    assert!(bench.get("/", &[]).await.is_hit());
+}
+
+#[tokio::test]
 async fn without_redis_everything_is_a_miss_and_nothing_fails() {
     let server = RedisServer::start();
     let store = redis(&server);

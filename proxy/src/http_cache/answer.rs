@@ -113,12 +113,9 @@ fn slice(stored: &Stored, request: &HeaderMap) -> Option<(Run, Vec<Bytes>)> {
 }
 
 fn whole<B>(stored: &Stored) -> Response<Payload<B>> {
-    let mut response = Response::new(Payload::Pieces(Pieces::new(stored.body.pieces().to_vec())));
+    let mut response = Response::new(Payload::Pieces(Pieces::new(stored.body.pieces().iter().cloned())));
     *response.status_mut() = stored.entry.status;
     *response.headers_mut() = stored.entry.headers.clone();
-    if stored.entry.status != StatusCode::NO_CONTENT {
-        response.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from(stored.body.length()));
-    }
     response
 }
 

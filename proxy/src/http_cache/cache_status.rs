@@ -10,7 +10,6 @@
 //! Each cache on the way appends its own line; those of others stay.
 
 use http::header::{HeaderMap, HeaderName, HeaderValue};
-use std::fmt::Write;
 
 /// The field.
 pub const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
@@ -70,9 +69,9 @@ impl CacheStatus {
             }
             None => line.push_str("; hit"),
         }
-        // Writing to a String cannot fail.
         if let Some(status) = self.forward_status {
-            let _ = write!(line, "; fwd-status={status}");
+            line.push_str("; fwd-status=");
+            push_decimal(&mut line, status.into());
         }
         if self.stored {
             line.push_str("; stored");
@@ -81,7 +80,11 @@ impl CacheStatus {
             line.push_str("; collapsed");
         }
         if let Some(ttl) = self.ttl {
-            let _ = write!(line, "; ttl={ttl}");
+            line.push_str("; ttl=");
+            if ttl < 0 {
+                line.push('-');
+            }
+            push_decimal(&mut line, ttl.unsigned_abs());
         }
         if let Some(detail) = self.detail {
             line.push_str("; detail=");
@@ -104,6 +107,19 @@ impl Forward {
             Self::Partial => "partial",
         }
     }
+}
+
+/// Appends a number; `write!` would go by way of a formatter for each answer.
+fn push_decimal(line: &mut String, mut number: u64) {
+    let mut digits = [b'0'; 20];
+    let mut at = digits.len() - 1;
+    while number > 9 {
+        digits[at] += u8::try_from(number % 10).unwrap_or(0);
+        number /= 10;
+        at -= 1;
+    }
+    digits[at] += u8::try_from(number).unwrap_or(0);
+    line.extend(digits[at..].iter().copied().map(char::from));
 }
 
 #[cfg(test)]

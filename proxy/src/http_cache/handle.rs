@@ -17,6 +17,7 @@ use super::entry::Entry;
 use super::fill::{Fill, Limits, Reader};
 use super::flight::{Flights, Landing, Seat};
 use super::invalidate::{Target, invalidated};
+use super::key::Key;
 use super::moment::Moment;
 use super::payload::Payload;
 use super::purge::Purge;
@@ -103,59 +104,68 @@ where
         is_ours && !has_body && !is_private && !needs_origin(ask.headers)
     }
 
-    /// Answers a request that [`HttpCache::wants`]; `fetch` asks the origin, with the fields it is given.
+    /// Answers a request that [`HttpCache::wants`]. Only when the origin must be asked, `fetch` is called: what it gives
+    /// asks the origin, with the fields it is given.
     ///
     /// # Errors
     ///
     /// The origin failed and nothing stored may be used instead.
-    pub async fn through<F, Fut, E>(
+    pub async fn through<M, F, Fut, E>(
         self: &Arc<Self>,
         ask: Ask<'_>,
-        fetch: F,
+        fetch: M,
     ) -> Result<Response<Payload<B>>, Failed<E>>
     where
-        F: Fn(HeaderMap) -> Fut + Clone + Send + Sync + 'static,
+        M: FnOnce() -> F,
+        F: Fn(HeaderMap) -> Fut + Send + Sync + 'static,
         Fut: Future<Output = Result<Response<B>, E>> + Send + 'static,
         E: Send + 'static,
     {
-        let key = ask.target.key(&self.settings);
+        let key = ask.target.key_text(&self.settings);
         let control = RequestControl::parse(ask.headers);
+        let mut look = self.look(&key, &ask, &control).await;
+        match look.hit.take() {
+            Some(hit) => Ok(self.answered(&key, &ask, look, hit, fetch)),
+            // Boxed: a hit, which is moved about as part of larger futures, has no room for what a fetch needs.
+            None => Box::pin(self.miss(ask, Key::from_text(&key), control, look, fetch())).await,
+        }
+    }
+
+    /// Waits for another request's fetch, or asks the origin.
+    async fn miss<F, Fut, E>(
+        self: &Arc<Self>,
+        ask: Ask<'_>,
+        key: Key,
+        control: RequestControl,
+        mut look: Look<B>,
+        fetch: F,
+    ) -> Result<Response<Payload<B>>, Failed<E>>
+    where
+        F: Fn(HeaderMap) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<Response<B>, E>> + Send + 'static,
+        E: Send + 'static,
+    {
         let mut may_board = *ask.method == Method::GET && range(ask.headers).is_none();
         let mut seen: Vec<Selecting> = Vec::new();
         let mut has_failed = false;
         let mut _turn = None; // held until the origin has answered
         for _ in 0..ROUNDS_MAX {
-            let now = self.now();
-            let variants = self.shelf.find(&key).await;
-            let found = self.select(&variants, &ask);
-            if let Some(stored) = &found
-                && let Some((response, wants_refresh)) = self.hit(stored, &ask, &control, now)
-            {
-                if wants_refresh && *ask.method == Method::GET {
-                    let trip = Trip::behind(&key, &ask, Arc::clone(stored));
-                    self.refresh(trip, fetch.clone());
-                }
-                return Ok(response);
-            }
             if control.only_if_cached {
-                return Ok(
-                    self.told(only_if_cached(), &status_of(forward(&variants, found.as_deref(), &ask, now)))
-                );
+                return Ok(self.told(only_if_cached(), &status_of(look.forward(&ask))));
             }
-            let is_askable = found.as_ref().is_some_and(|stored| !stored.entry.validators.is_empty());
-            let trip = || {
-                Trip::new(&key, &ask, control, found.clone(), forward(&variants, found.as_deref(), &ask, now))
-            };
+            let is_askable = look.found.as_ref().is_some_and(|stored| !stored.entry.validators.is_empty());
             if !may_board || (is_conditional(ask.headers) && !is_askable) {
-                return self.travel(trip(), None, fetch).await;
+                break;
             }
-            let known = variants.iter().map(|variant| &variant.entry.selecting).chain(&seen);
-            let mut follow =
-                match self.flights.board(&key, ask.headers, &known.collect::<Vec<_>>(), now.secs()) {
-                    Seat::Alone => return self.travel(trip(), None, fetch).await,
-                    Seat::Lead(lead) => return self.travel(trip(), Some(lead), fetch).await,
-                    Seat::Follow(follow) => follow,
-                };
+            let known = look.variants.iter().map(|variant| &variant.entry.selecting).chain(&seen);
+            let known = known.collect::<Vec<_>>();
+            let mut follow = match self.flights.board(&key, ask.headers, &known, look.now.secs()) {
+                Seat::Alone => break,
+                Seat::Lead(lead) => {
+                    return self.travel(look.trip(&key, &ask, control), Some(lead), fetch).await;
+                }
+                Seat::Follow(follow) => follow,
+            };
             match follow.landing().await {
                 Some(Landing::Shared(entry, fill)) if entry.selecting.fits(ask.headers) => {
                     match self.read_along(&entry, &fill, &ask, &control) {
@@ -165,8 +175,7 @@ where
                 }
                 Some(Landing::Shared(entry, _)) => seen.push(entry.selecting.clone()),
                 Some(Landing::Failed) => {
-                    let stale = self.failed(found.as_deref(), ask.method, ask.headers, &control, None);
-                    match stale {
+                    match self.failed(look.found.as_deref(), ask.method, ask.headers, &control, None) {
                         Some(response) => return Ok(response),
                         None if has_failed => return Err(Failed::Shared),
                         None => has_failed = true,
@@ -179,12 +188,42 @@ where
                 Some(Landing::Stored) => may_board = false,
                 None => {} // the leader left: look again, perhaps lead
             }
+            look = self.look(key.as_str(), &ask, &control).await;
+            if let Some(hit) = look.hit.take() {
+                return Ok(self.answered(key.as_str(), &ask, look, hit, || fetch));
+            }
         }
+        self.travel(look.trip(&key, &ask, control), None, fetch).await
+    }
+
+    /// The answer of a hit; what asks for it is fetched again behind it.
+    fn answered<M, F, Fut, E>(
+        self: &Arc<Self>,
+        key: &str,
+        ask: &Ask<'_>,
+        look: Look<B>,
+        (response, wants_refresh): (Response<Payload<B>>, bool),
+        fetch: M,
+    ) -> Response<Payload<B>>
+    where
+        M: FnOnce() -> F,
+        F: Fn(HeaderMap) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<Response<B>, E>> + Send + 'static,
+        E: Send + 'static,
+    {
+        if let Some(stored) = look.found.filter(|_| wants_refresh && *ask.method == Method::GET) {
+            self.refresh(Trip::behind(&Key::from_text(key), ask, stored), fetch());
+        }
+        response
+    }
+
+    /// What there is for a request now.
+    async fn look(&self, key: &str, ask: &Ask<'_>, control: &RequestControl) -> Look<B> {
         let now = self.now();
-        let variants = self.shelf.find(&key).await;
-        let found = self.select(&variants, &ask);
-        let forward = forward(&variants, found.as_deref(), &ask, now);
-        self.travel(Trip::new(&key, &ask, control, found, forward), None, fetch).await
+        let variants = self.shelf.find(key).await;
+        let found = self.select(&variants, ask);
+        let hit = found.as_ref().and_then(|stored| self.hit(stored, ask, control, now));
+        Look { now, variants, found, hit }
     }
 
     /// Takes note of an exchange that the cache did not want: what it changed becomes invalid.
@@ -320,6 +359,37 @@ where
     }
 }
 
+/// What was there at a moment.
+struct Look<B> {
+    now: Moment,
+    variants: Variants,
+    /// What fits best.
+    found: Option<Arc<Stored>>,
+    /// The answer, if that may be used as it is, and whether it should be refreshed behind it.
+    hit: Option<(Response<Payload<B>>, bool)>,
+}
+
+impl<B> Look<B> {
+    fn trip(&self, key: &Key, ask: &Ask<'_>, control: RequestControl) -> Trip {
+        Trip::new(key, ask, control, self.found.clone(), self.forward(ask))
+    }
+
+    /// Why the request must go to the origin.
+    fn forward(&self, ask: &Ask<'_>) -> Forward {
+        match &self.found {
+            None if self.variants.is_empty() => Forward::UriMiss,
+            None => Forward::VaryMiss,
+            Some(stored) if !can_answer(stored, ask.method, ask.headers) => Forward::Partial,
+            Some(stored)
+                if stored.entry.freshness.is_fresh(self.now) && !stored.entry.control.no_cache.is_all() =>
+            {
+                Forward::Request
+            }
+            Some(_) => Forward::Stale,
+        }
+    }
+}
+
 impl<B> fmt::Debug for HttpCache<B> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let counts = self.counts.read();
@@ -328,19 +398,6 @@ impl<B> fmt::Debug for HttpCache<B> {
             .field("settings", &self.settings)
             .field("counts", &counts)
             .finish_non_exhaustive()
-    }
-}
-
-/// Why a request must go to the origin.
-fn forward(variants: &Variants, found: Option<&Stored>, ask: &Ask<'_>, now: Moment) -> Forward {
-    match found {
-        None if variants.is_empty() => Forward::UriMiss,
-        None => Forward::VaryMiss,
-        Some(stored) if !can_answer(stored, ask.method, ask.headers) => Forward::Partial,
-        Some(stored) if stored.entry.freshness.is_fresh(now) && !stored.entry.control.no_cache.is_all() => {
-            Forward::Request
-        }
-        Some(_) => Forward::Stale,
     }
 }
 

@@ -48,6 +48,11 @@ impl Target<'_> {
         Key::new(self.scheme, self.authority, self.path_and_query, settings)
     }
 
+    /// The key of this target as text: enough for a lookup.
+    pub(super) fn key_text(&self, settings: &Settings) -> String {
+        Key::text(self.scheme, self.authority, self.path_and_query, settings)
+    }
+
     /// The key that a URI reference in a field means, when it is of this target's origin.
     pub fn same_origin(&self, response: &HeaderMap, name: &HeaderName, settings: &Settings) -> Option<Key> {
         let reference = response.get(name)?.to_str().ok()?.trim();

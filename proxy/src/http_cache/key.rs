@@ -13,6 +13,7 @@
 
 use super::settings::Settings;
 use http::Uri;
+use std::borrow::Borrow;
 use std::sync::Arc;
 
 /// A primary key.
@@ -32,13 +33,18 @@ impl Key {
     /// assert_eq!(key.as_str(), "http://shop.example/list?a=1&b=2");
     /// ```
     pub fn new(scheme: &str, authority: &str, path_and_query: &str, settings: &Settings) -> Self {
+        Self(Self::text(scheme, authority, path_and_query, settings).into())
+    }
+
+    /// The same, as text alone: enough for a lookup.
+    pub(super) fn text(scheme: &str, authority: &str, path_and_query: &str, settings: &Settings) -> String {
         let mut text = String::with_capacity(scheme.len() + authority.len() + path_and_query.len() + 4);
-        text.extend(scheme.chars().map(|letter| letter.to_ascii_lowercase()));
+        text.push_str(scheme);
         text.push_str("://");
-        let default_port = if text.starts_with("https:") { ":443" } else { ":80" };
+        let default_port = if scheme.eq_ignore_ascii_case("https") { ":443" } else { ":80" };
         let host = authority.strip_suffix(default_port).unwrap_or(authority);
-        let host = host.strip_suffix(':').unwrap_or(host);
-        text.extend(host.chars().map(|letter| letter.to_ascii_lowercase()));
+        text.push_str(host.strip_suffix(':').unwrap_or(host));
+        text.make_ascii_lowercase();
         if !path_and_query.starts_with('/') {
             text.push('/');
         }
@@ -49,7 +55,7 @@ impl Key {
             }
             _ => text.push_str(path_and_query),
         }
-        Self(text.into())
+        text
     }
 
     /// The key of an absolute URI, as purges and `Location` name it; none when the scheme or host is missing.
@@ -66,6 +72,13 @@ impl Key {
     /// A key read back from storage.
     pub fn from_text(text: &str) -> Self {
         Self(text.into())
+    }
+}
+
+/// A key is found by its text.
+impl Borrow<str> for Key {
+    fn borrow(&self) -> &str {
+        &self.0
     }
 }
 

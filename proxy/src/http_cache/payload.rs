@@ -20,18 +20,22 @@ pub enum Payload<B> {
     Pieces(Pieces),
 }
 
-/// Bytes at hand.
+/// Bytes at hand. The usual one piece costs no allocation.
 #[derive(Debug, Default)]
 pub struct Pieces {
-    left: VecDeque<Bytes>,
+    next: Option<Bytes>,
+    rest: VecDeque<Bytes>,
     length: u64,
 }
 
 impl Pieces {
     /// These pieces in order.
-    pub fn new(pieces: Vec<Bytes>) -> Self {
-        let length = pieces.iter().map(|piece| piece.len() as u64).sum();
-        Self { left: pieces.into(), length }
+    pub fn new(pieces: impl IntoIterator<Item = Bytes>) -> Self {
+        let mut pieces = pieces.into_iter();
+        let next = pieces.next();
+        let rest: VecDeque<Bytes> = pieces.collect();
+        let length = next.iter().chain(&rest).map(|piece| piece.len() as u64).sum();
+        Self { next, rest, length }
     }
 
     /// How many bytes are left.
@@ -40,8 +44,11 @@ impl Pieces {
     }
 
     /// The only piece, when there is but one.
-    pub fn into_single(mut self) -> Result<Bytes, Self> {
-        if self.left.len() == 1 { Ok(self.left.pop_front().unwrap_or_default()) } else { Err(self) }
+    pub fn into_single(self) -> Result<Bytes, Self> {
+        match self.next {
+            Some(only) if self.rest.is_empty() => Ok(only),
+            next => Err(Self { next, ..self }),
+        }
     }
 }
 
@@ -60,13 +67,14 @@ impl Body for Pieces {
         mut self: Pin<&mut Self>,
         _: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
-        let piece = self.left.pop_front();
+        let after = self.rest.pop_front();
+        let piece = std::mem::replace(&mut self.next, after);
         self.length -= piece.as_ref().map_or(0, |piece| piece.len() as u64);
         Poll::Ready(piece.map(|piece| Ok(Frame::data(piece))))
     }
 
     fn is_end_stream(&self) -> bool {
-        self.left.is_empty()
+        self.next.is_none()
     }
 
     fn size_hint(&self) -> SizeHint {

@@ -94,12 +94,12 @@ impl Shelf {
     }
 
     /// What is stored under a key, newest first.
-    pub(super) async fn find(&self, key: &Key) -> Variants {
+    pub(super) async fn find(&self, key: &str) -> Variants {
         match &self.storage.0 {
             Kind::Memory(cache) => cache.get(key).unwrap_or_default(),
             Kind::Shared(store) => {
                 let arriving = self.arriving.lock().get(key).cloned().unwrap_or_default();
-                let variants = self.read(store.as_ref(), key).await;
+                let variants = read(store.as_ref(), key).await;
                 if arriving.is_empty() {
                     return variants;
                 }
@@ -163,7 +163,7 @@ impl Shelf {
                 }
             }
             Kind::Shared(store) => {
-                let left = keep(self.read(store.as_ref(), key).await);
+                let left = keep(read(store.as_ref(), key.as_str()).await);
                 if left.is_empty() {
                     // An unreachable store forgets by itself: entries have a time to live.
                     let _ = store.delete(key.as_str().as_bytes()).await;
@@ -248,11 +248,6 @@ impl Shelf {
         fitting.collect()
     }
 
-    async fn read(&self, store: &dyn Store, key: &Key) -> Variants {
-        let bytes = store.get(key.as_str().as_bytes()).await.ok().flatten();
-        bytes.and_then(|bytes| decode(key, bytes)).unwrap_or_default().into()
-    }
-
     /// Reads, changes and writes back. Another process may do so at the same time: the last one wins, and what is
     /// lost is fetched again.
     async fn write(
@@ -274,7 +269,7 @@ impl Shelf {
         if is_gone_by(raised) {
             return Err(Refusal::Invalidated);
         }
-        let old: Variants = old.and_then(|bytes| decode(key, bytes)).unwrap_or_default().into();
+        let old: Variants = old.and_then(|bytes| decode(key.as_str(), bytes)).unwrap_or_default().into();
         let variants = self.with(&old, Stored::clone(&stored));
         self.write_all(store, key, &variants, now).await;
         if is_gone() || is_gone_by(far_fence::raised(store, key).await) {
@@ -315,6 +310,12 @@ impl Shelf {
         let grace = if entry.validators.is_empty() { grace } else { grace.max(VALIDATED_FOR) };
         entry.freshness.left(now).saturating_add(grace)
     }
+}
+
+/// The variants under a key; trouble with the store, or with what it gives, is a miss.
+async fn read(store: &dyn Store, key: &str) -> Variants {
+    let bytes = store.get(key.as_bytes()).await.ok().flatten();
+    bytes.and_then(|bytes| decode(key, bytes)).unwrap_or_default().into()
 }
 
 /// A response on its way into a shared store.

@@ -41,6 +41,9 @@ impl Stored {
             if range.run.first == 0 && range.complete == Some(body.length()) {
                 entry.make_whole(body.length());
             }
+        } else if entry.status != StatusCode::NO_CONTENT {
+            // Once here, not at each use; the origin may have sent chunks.
+            entry.headers.insert(CONTENT_LENGTH, HeaderValue::from(body.length()));
         }
         Ok(Self { entry, body })
     }

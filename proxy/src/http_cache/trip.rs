@@ -40,6 +40,7 @@ use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// A request on its way to the origin.
 pub(super) struct Trip {
@@ -263,7 +264,7 @@ where
                 let mut entry = stored.entry.clone();
                 entry.headers = entry.merged_headers(&head.headers, &self.settings);
                 entry.freshness.received = head.received;
-                entry.freshness.initial_age = std::time::Duration::ZERO;
+                entry.freshness.initial_age = Duration::ZERO;
                 (Stored { entry, body: stored.body.clone() }, false)
             }
         };
@@ -458,7 +459,11 @@ where
             Arrived { status: parts.status, headers: parts.headers, sent, received: self.now(), fence };
         let entry = Entry::new(&trip.exchange(&head), &self.settings).ok();
         match entry.filter(|_| names_itself && head.status == StatusCode::OK) {
-            Some(entry) => self.store(&trip, head, entry, Vec::new(), body, None),
+            Some(mut entry) => {
+                // It made invalid what was there before, and must outlast that itself.
+                entry.sent = head.received.later(Duration::from_millis(1));
+                self.store(&trip, head, entry, Vec::new(), body, None)
+            }
             None => self.told(self::response(head, Payload::Origin(body)), &status_of(Forward::Method)),
         }
     }

@@ -233,7 +233,7 @@ impl Bench {
             let response = origin.answer(request.headers().clone()).await?;
             return Ok(self.cache.past(ask, sent, response).await);
         }
-        let answer = self.cache.through(ask, move |headers| origin.clone().answer(headers)).await;
+        let answer = self.cache.through(ask, || move |headers| origin.clone().answer(headers)).await;
         answer.map_err(|failed| match failed {
             Failed::Origin(error) => error,
             Failed::Shared => String::from("shared"),

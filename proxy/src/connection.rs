@@ -6,6 +6,9 @@
 //!                                    └── drain or idle: finish what is under way, say so, close
 //! ```
 
+mod http_1;
+mod lent;
+
 use std::{
     convert::Infallible,
     net::IpAddr,
@@ -18,12 +21,8 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
-use http::{HeaderValue, Method, Request, StatusCode, Version, header, uri::Scheme};
-use hyper::{
-    body::Incoming,
-    server::conn::{http1, http2},
-    service::service_fn,
-};
+use http::{Request, uri::Scheme};
+use hyper::{body::Incoming, server::conn::http2, service::service_fn};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use parking_lot::Mutex;
 use tokio::{
@@ -33,14 +32,13 @@ use tokio::{
 
 use crate::{
     admit::{
-        admission::asks_to_switch,
         client::Peer,
         guard::{Guard, Protocol},
     },
     config::{ConnectionLimits, Timeouts},
     entrance::{Entrance, Ticket},
     filter::Filters,
-    interim::{InterimStream, Queue},
+    interim::InterimStream,
     observe::Observer,
     serve::{Alive, Client, serve},
     state::State,
@@ -117,66 +115,17 @@ pub(crate) async fn serve_connection<S>(
     // Otherwise it left, or had nothing to say in time.
     let Ok(Ok(Some(protocol))) = protocol else { return };
     let ended = match protocol {
-        Protocol::Http1 => http_1(shared, stream, interims, client, (timeouts, limits), closing).await,
-        Protocol::Http2 => http_2(shared, stream, client, (timeouts, limits), closing).await,
+        Protocol::Http1 => {
+            let served = AtomicU64::new(0);
+            let connection =
+                http_1::Connection { shared, client, interims, timeouts, limits, closing, served };
+            connection.serve(stream).await
+        }
+        // Boxed: it is large, and would be so for each client of HTTP/1 as well.
+        Protocol::Http2 => Box::pin(http_2(shared, stream, client, (timeouts, limits), closing)).await,
     };
     if let Err(error) = ended {
         tracing::debug!(client = %address, %error, "connection ended");
-    }
-}
-
-async fn http_1<S>(
-    shared: Arc<Shared>,
-    stream: Guard<S>,
-    interims: Arc<Queue>,
-    client: Arc<Client>,
-    (timeouts, limits): (Timeouts, ConnectionLimits),
-    closing: watch::Receiver<()>,
-) -> hyper::Result<()>
-where
-    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
-{
-    let switch = stream.switch();
-    let served = AtomicU64::new(0);
-    let service = service_fn(|mut request: Request<Incoming>| {
-        let (shared, client, switch, closing) = (&shared, &client, &switch, &closing);
-        // Relaxed: requests of a connection come one after another.
-        let is_last = served.fetch_add(1, Relaxed) + 1 >= limits.requests;
-        let interims = (request.version() == Version::HTTP_11).then(|| interims.open());
-        if let Some(interims) = &interims {
-            request.extensions_mut().insert(interims.clone());
-        }
-        async move {
-            let state = shared.state.load_full();
-            let is_connect = request.method() == Method::CONNECT;
-            let asks = asks_to_switch(&request);
-            let mut response = serve(&state, &shared.observer, client, request).await;
-            let connected = is_connect && response.status().is_success();
-            let switched = connected || response.status() == StatusCode::SWITCHING_PROTOCOLS;
-            if (is_last || closing.has_changed().is_err()) && !switched {
-                response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
-            }
-            if asks {
-                switch.decide(switched);
-            }
-            if let Some(interims) = interims {
-                interims.delivered().await;
-            }
-            Ok::<_, Infallible>(response)
-        }
-    });
-    let mut http = http1::Builder::new();
-    http.timer(TokioTimer::new())
-        .header_read_timeout(timeouts.read)
-        .max_headers(shared.state.load().admission.limits.fields)
-        .max_header_size(limits.head_len);
-    let mut connection = pin!(http.serve_connection(TokioIo::new(stream), service).with_upgrades());
-    tokio::select! {
-        ended = connection.as_mut() => ended,
-        () = farewell(closing.clone()) => {
-            connection.as_mut().graceful_shutdown();
-            connection.await
-        }
     }
 }
 

@@ -50,6 +50,9 @@ pub(crate) struct Alive {
 }
 
 /// Answers one request; whatever goes wrong is an answer too.
+///
+/// Ways that are rarely gone are boxed, here and in `upstream/send.rs`: hyper moves the whole future twice for each
+/// request, and keeps room for it with each connection.
 pub(crate) async fn serve(
     state: &Arc<State>,
     observer: &Arc<Observer>,
@@ -106,10 +109,10 @@ async fn answer(
     let upgrade = admitted.upgrade.as_ref();
     let is_cached = upgrade.is_none() && !admission.is_forward && admitted.is_cached();
     if let (Some(cache), true) = (&state.cache, is_cached) {
-        let mut response = cached::answer(cache, state, client, &admitted, &parts, body, note).await?;
+        let answer = Box::pin(cached::answer(cache, state, client, &admitted, &parts, body, note));
+        let mut response = answer.await?;
         append_via(response.headers_mut(), Version::HTTP_11);
-        let response = rewrite(response, &parts.method, &admitted).await?;
-        return filter::apply(&client.filters, &parts, response).await;
+        return finish(client, &parts, &admitted, response).await;
     }
     let target = parts.uri.path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/"));
     let head = RequestHead {
@@ -136,8 +139,23 @@ async fn answer(
     if is_switched {
         return Ok(switch(state, client, parts.extensions, hop, response));
     }
-    let response = rewrite(response, &parts.method, &admitted).await?;
-    filter::apply(&client.filters, &parts, response).await
+    finish(client, &parts, &admitted, response).await
+}
+
+/// What rules and filters make of an answer.
+async fn finish(
+    client: &Client,
+    parts: &Parts,
+    admitted: &Admitted,
+    mut response: Response<Body>,
+) -> Result<Response<Body>, Error> {
+    if admitted.rule.as_ref().is_some_and(|rule| rule.then.response.is_some()) {
+        response = Box::pin(rewrite(response, &parts.method, admitted)).await?;
+    }
+    if client.filters.is_empty() {
+        return Ok(response);
+    }
+    Box::pin(filter::apply(&client.filters, parts, response)).await
 }
 
 /// Passes on an answer that ends HTTP on this connection, and leaves a tunnel behind.

@@ -14,14 +14,16 @@
 //! HTTP/2, recognised by its preface, passes untouched: [`Guard::protocol`] tells which of the two a client speaks,
 //! whether it came by ALPN or by prior knowledge. Nothing is copied but the first bytes, and bytes that must wait.
 
+use std::future::poll_fn;
 use std::io;
+use std::mem::MaybeUninit;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Sleep;
 
 use super::framing::{Framing, PREFACE, Step};
@@ -113,9 +115,8 @@ impl<S> Guard<S> {
     where
         S: AsyncRead + Unpin,
     {
-        self.held.reserve(FIRST_READ);
         loop {
-            if self.stream.read_buf(&mut self.held).await? == 0 {
+            if poll_fn(|cx| self.poll_hold(cx)).await? == 0 {
                 return Ok((!self.held.is_empty()).then_some(Protocol::Http1));
             }
             let common =
@@ -143,6 +144,34 @@ impl<S> Guard<S> {
         let stall = self.stall.get_or_insert_with(|| Box::pin(tokio::time::sleep(stall_max)));
         ready!(stall.as_mut().poll(cx));
         Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
+    }
+
+    /// Waits for bytes, to be read from here later; false if there will be none. Holds no memory while it waits.
+    ///
+    /// # Errors
+    /// When the stream fails.
+    pub async fn wait(&mut self) -> io::Result<bool>
+    where
+        S: AsyncRead + Unpin,
+    {
+        Ok(!self.held.is_empty() || poll_fn(|cx| self.poll_hold(cx)).await? > 0)
+    }
+
+    /// Whether all that was read from here belongs to whole messages.
+    #[must_use]
+    pub fn is_between_messages(&self) -> bool {
+        self.framing.is_between_messages() && self.held.is_empty() && self.refusal.is_none()
+    }
+
+    fn poll_hold(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>>
+    where
+        S: AsyncRead + Unpin,
+    {
+        let mut bytes = [const { MaybeUninit::uninit() }; FIRST_READ];
+        let mut buffer = ReadBuf::uninit(&mut bytes);
+        ready!(Pin::new(&mut self.stream).poll_read(cx, &mut buffer))?;
+        self.held.extend_from_slice(buffer.filled());
+        Poll::Ready(Ok(buffer.filled().len()))
     }
 
     /// Shows what was just put into `buffer` behind `start` to the follower, and takes back what the parser may not see.
@@ -195,6 +224,9 @@ impl<S: AsyncRead + Unpin> AsyncRead for Guard<S> {
                 let count = this.held.len().min(buffer.remaining());
                 buffer.put_slice(&this.held[..count]);
                 this.held.drain(..count);
+                if this.held.is_empty() {
+                    this.held = Vec::new();
+                }
             }
             this.follow(buffer, start);
             // Showing nothing would mean the end of the stream.

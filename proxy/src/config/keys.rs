@@ -152,7 +152,7 @@ pub const KEYS: &[Key] = &[
         "Bytes a second of a request's body, after http_read_timeout of waiting; slower ones get 408."),
     key("server", "max_header_bytes", Number(8_192, 1_048_576), "65536", "", "A longer head is refused with 431."),
     key("server", "max_uri_bytes", Number(64, 60_000), "16384", "", "A longer request target is refused with 414."),
-    key("server", "max_header_fields", Number(8, 4096), "256", "", "More fields are refused with 431."),
+    key("server", "max_header_fields", Number(8, 4096), "100", "", "More fields are refused with 431."),
     key("server", "max_body_bytes", Number(0, 1 << 50), "1073741824", "", "A longer request body is refused with 413."),
     key("server", "cache", Flag, "false", "", "Whether responses are kept and served again, as RFC 9111 allows."),
     key("server", "cache_type", Choice(stores), "\"memory\"", "",

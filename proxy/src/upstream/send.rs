@@ -92,7 +92,8 @@ async fn seize(group: &Group, query: &Query<'_>) -> Result<Seat, SendError> {
     }
     // Somebody is full, so there is somebody to wait for; who is gone meanwhile is seen by the next look.
     let attempt = || try_seize(group, query).ok();
-    group.queue.wait(settings.max_pending, settings.timeout, attempt).await.ok_or(SendError::Full)
+    let waiting = Box::pin(group.queue.wait(settings.max_pending, settings.timeout, attempt));
+    waiting.await.ok_or(SendError::Full)
 }
 
 fn try_seize(group: &Group, query: &Query<'_>) -> Result<Seat, SendError> {
@@ -180,14 +181,14 @@ async fn attempt(
             Err((error, body)) => return Err(error.failed(backend.address(), body)),
         }
     }
-    let link = match backend.open(switches).await {
+    let link = match Box::pin(backend.open(switches)).await {
         Ok(link) => link,
         Err(source) => {
             let error = SendError::Connect { member: backend.address().to_string(), source };
             return Err(Failed { error, reached: Reached::Nothing, body: Some(body) });
         }
     };
-    exchange(link, head, body, response_timeout, remembered)
+    Box::pin(exchange(link, head, body, response_timeout, remembered))
         .await
         .map_err(|(error, body)| error.failed(backend.address(), body))
 }
@@ -237,7 +238,8 @@ impl Link {
                 if let Some(hand) = hand {
                     hand.remember(remembered);
                 }
-                stream.exchange(head, body, hand, silence_max).await.map_err(ExchangeFailed::Stream)
+                let exchange = Box::pin(stream.exchange(head, body, hand, silence_max));
+                exchange.await.map_err(ExchangeFailed::Stream)
             }
             Link::One(connection) => match connection.exchange(head, body, silence_max).await {
                 Ok((head, body)) => {

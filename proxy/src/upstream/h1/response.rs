@@ -4,7 +4,7 @@
 //! connection begins, so a head whose framing could be read in two ways is an error (the client gets 502), and
 //! nothing of it is forwarded or cached.
 
-use std::fmt;
+use std::{fmt, mem::MaybeUninit};
 
 use bytes::{Buf, BytesMut};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
@@ -34,9 +34,13 @@ pub(crate) enum Framing {
 
 /// Parses the head at the front of `buffer` and removes it, or says that more bytes are needed.
 pub(crate) fn parse(buffer: &mut BytesMut, request: &Method) -> Result<Option<ResponseHead>, ResponseError> {
-    let mut fields = [httparse::EMPTY_HEADER; FIELDS_MAX];
-    let mut response = httparse::Response::new(&mut fields);
-    let length = match response.parse(buffer) {
+    if buffer.is_empty() {
+        return Ok(None);
+    }
+    let mut fields = [const { MaybeUninit::uninit() }; FIELDS_MAX];
+    let mut response = httparse::Response::new(&mut []);
+    let parser = httparse::ParserConfig::default();
+    let length = match parser.parse_response_with_uninit_headers(&mut response, buffer, &mut fields) {
         Ok(httparse::Status::Complete(length)) => length,
         Ok(httparse::Status::Partial) if buffer.len() >= HEAD_MAX => return Err(ResponseError::HeadTooLong),
         Ok(httparse::Status::Partial) => return Ok(None),

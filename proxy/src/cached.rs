@@ -1,18 +1,27 @@
 //! Between the life of a request and the cache: what the configuration asks for, and how a fetch is made of a send.
 
 use std::{
+    borrow::Cow,
     net::IpAddr,
     sync::Arc,
     time::{Duration, SystemTime},
 };
 
 use cache::store::{Circuit, Memory, Redis, StoreError, Tiered};
-use http::{HeaderMap, Response, header::HOST, request::Parts, uri::PathAndQuery};
+use http::{
+    HeaderMap, HeaderName, HeaderValue, Response,
+    header::{CACHE_CONTROL, EXPIRES, HOST, PRAGMA, SET_COOKIE},
+    request::Parts,
+    uri::PathAndQuery,
+};
 use http_body_util::BodyExt;
 use parking_lot::Mutex;
 
 use crate::{
-    admit::admission::Admitted,
+    admit::{
+        admission::Admitted,
+        rules::{Caching, Rule},
+    },
     body::{Body, BodyError, Member},
     config::{CacheConfig, CacheProfile, CacheStore, Config, MemoryConfig, RedisConfig},
     error::Error,
@@ -178,8 +187,9 @@ pub(crate) async fn answer(
     let root = PathAndQuery::from_static("/");
     let target = parts.uri.path_and_query().unwrap_or(&root);
     let host = parts.headers.get(HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
-    let target_of =
-        Target { scheme: client.scheme.as_str(), authority: host, path_and_query: target.as_str() };
+    let way = Way { rule: admitted.rule.clone(), client: admitted.client };
+    let scheme = way.key_scheme(client.scheme.as_str());
+    let target_of = Target { scheme: &scheme, authority: host, path_and_query: target.as_str() };
     let ask = Ask { method: &parts.method, target: target_of, headers: &parts.headers };
     let interims = parts.extensions.get::<Interims>();
     // Asked first: nearly no GET has a body.
@@ -195,17 +205,18 @@ pub(crate) async fn answer(
             takes_trailers: admitted.takes_trailers,
         };
         // Boxed, so that hits need not carry about what it needs.
-        let response = Box::pin(send(state, admitted.client, head, body, &mut note.trail)).await?;
-        return Ok(Box::pin(cache.past(ask, sent, response)).await.map(payload));
+        let response = Box::pin(way.send(state, head, body, &mut note.trail)).await?;
+        let response = Box::pin(cache.past(ask, sent, response)).await;
+        return Ok(way.undressed(response.map(payload)));
     }
     // The fetch may outlive this request, for others who wait for it; what it did by then is this request's trail.
     let mut shared = None;
     let fetch = || {
         let shared = Arc::clone(shared.insert(Arc::new(Mutex::new(note.trail.apart()))));
-        let (state, address) = (Arc::clone(state), admitted.client);
+        let (state, way) = (Arc::clone(state), way.clone());
         let (method, target, interims) = (parts.method.clone(), target.clone(), interims.cloned());
         move |headers: HeaderMap| {
-            let (state, shared) = (Arc::clone(&state), Arc::clone(&shared));
+            let (state, way, shared) = (Arc::clone(&state), way.clone(), Arc::clone(&shared));
             let (method, target, interims) = (method.clone(), target.clone(), interims.clone());
             async move {
                 let mut trail = shared.lock().apart();
@@ -218,7 +229,7 @@ pub(crate) async fn answer(
                     interims,
                     takes_trailers: false,
                 };
-                let answer = send(&state, address, head, Body::Empty, &mut trail).await;
+                let answer = way.send(&state, head, Body::Empty, &mut trail).await;
                 shared.lock().join(trail);
                 answer
             }
@@ -229,25 +240,87 @@ pub(crate) async fn answer(
         note.trail.join(std::mem::take(&mut *shared.lock()));
     }
     match answered {
-        Ok(response) => Ok(response.map(payload)),
+        Ok(response) => Ok(way.undressed(response.map(payload))),
         Err(Failed::Origin(error)) => Err(error.into()),
         Err(Failed::Shared) => Err(Error::SharedFetch),
     }
 }
 
-async fn send(
-    state: &State,
+/// Where a rule sends a request that goes through the cache.
+#[derive(Clone)]
+struct Way {
+    rule: Option<Arc<Rule>>,
     client: IpAddr,
-    head: RequestHead<'_>,
-    body: Body,
-    trail: &mut Trail,
-) -> Result<Response<Body>, SendError> {
-    let answer = upstream::send(&state.group, head, body, state.query(client), trail).await?;
-    let mut response = Response::new(Body::Member(Member::new(answer.body)));
-    *response.status_mut() = answer.status;
-    *response.headers_mut() = answer.headers;
-    strip_hop_by_hop(response.headers_mut());
-    Ok(response)
+}
+
+impl Way {
+    async fn send(
+        &self,
+        state: &State,
+        head: RequestHead<'_>,
+        body: Body,
+        trail: &mut Trail,
+    ) -> Result<Response<Body>, SendError> {
+        let group = state.chosen(self.rule.as_deref());
+        let answer = upstream::send(group, head, body, group.query(self.client), trail).await?;
+        let mut response = Response::new(Body::Member(Member::new(answer.body)));
+        *response.status_mut() = answer.status;
+        *response.headers_mut() = answer.headers;
+        strip_hop_by_hop(response.headers_mut());
+        self.dress(&mut response);
+        Ok(response)
+    }
+
+    /// The scheme as keys have it. Of a group that a rule chose it bears the name, as in `images+http://host/path`: one
+    /// target may be asked of several groups, and their answers are not each other's.
+    fn key_scheme<'s>(&self, scheme: &'s str) -> Cow<'s, str> {
+        let group = self.rule.as_ref().and_then(|rule| rule.then.group.as_ref());
+        let Some(group) = group else { return scheme.into() };
+        let mut text = String::with_capacity(group.len() + scheme.len() + 1);
+        for byte in group.bytes() {
+            match byte {
+                b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' => text.push(char::from(byte)),
+                // Keys know no capitals and no marks of URLs here; nor may two names become one.
+                other => text.push_str(&format!("_{other:02x}")),
+            }
+        }
+        text.push('+');
+        text.push_str(scheme);
+        text.into()
+    }
+
+    /// Says for an answer that says nothing itself how long it is fresh, in a field that is for caches (RFC 9213).
+    fn dress(&self, response: &mut Response<Body>) {
+        let Some(field) = self.freshness() else { return };
+        let says_nothing = [CACHE_CONTROL, EXPIRES, PRAGMA, SET_COOKIE, CDN_CACHE_CONTROL]
+            .iter()
+            .all(|name| !response.headers().contains_key(name));
+        // Those that caches may keep unasked (RFC 9110 §15.1), but for 501.
+        let is_lasting =
+            matches!(response.status().as_u16(), 200 | 203 | 204 | 300 | 301 | 308 | 404 | 405 | 410 | 414);
+        if says_nothing && is_lasting {
+            response.headers_mut().insert(CDN_CACHE_CONTROL, field);
+        }
+    }
+
+    /// Takes it off again: it was for our own cache.
+    fn undressed(&self, mut response: Response<Body>) -> Response<Body> {
+        if let Some(field) = self.freshness()
+            && response.headers().get(CDN_CACHE_CONTROL) == Some(&field)
+        {
+            response.headers_mut().remove(CDN_CACHE_CONTROL);
+        }
+        response
+    }
+
+    fn freshness(&self) -> Option<HeaderValue> {
+        match self.rule.as_ref()?.then.caching {
+            Caching::Fresh(time) => {
+                HeaderValue::from_str(&format!("max-age={};by-rule", time.as_secs())).ok()
+            }
+            Caching::AsUsual | Caching::Off => None,
+        }
+    }
 }
 
 fn payload(payload: Payload<Body>) -> Body {
@@ -264,3 +337,4 @@ fn payload(payload: Payload<Body>) -> Body {
 
 /// How long a miss may be held up by Redis: an origin is asked then, which is rarely faster.
 const REDIS_PATIENCE: Duration = Duration::from_millis(500);
+const CDN_CACHE_CONTROL: HeaderName = HeaderName::from_static("cdn-cache-control");

@@ -3,11 +3,8 @@
 use std::{
     collections::HashMap,
     hash::{BuildHasher as _, RandomState},
-    net::IpAddr,
     sync::Arc,
 };
-
-use balancers::Query;
 
 use crate::{
     admit::{
@@ -127,11 +124,6 @@ impl State {
     /// The group that operators call so; that of `proxy_pass` is `default`.
     pub(crate) fn named(&self, name: &str) -> Option<&Group> {
         if name == DEFAULT_GROUP { Some(&self.group) } else { self.groups.get(name) }
-    }
-
-    /// What the balancer is asked for a request of `client`.
-    pub(crate) fn query(&self, client: IpAddr) -> Query<'static> {
-        self.group.query(client)
     }
 
     /// The group that a rule chose, or the one of `proxy_pass`.

@@ -8,10 +8,13 @@ use std::{
 };
 
 /// `(room, rooms it must not use)`.
-const FORBIDDEN: [(&str, &[&str]); 9] = [
+const FORBIDDEN: [(&str, &[&str]); 12] = [
     ("config", &["demo", "http_cache", "observe", "serve", "server", "state", "tunnel", "upstream"]),
     ("http_cache", &["admit", "config", "demo", "serve", "server", "state", "upstream"]),
     ("admit", &["config", "demo", "http_cache", "serve", "server", "state", "upstream"]),
+    ("pattern", &["admit", "config", "http_cache", "rewrite", "serve", "server", "state", "upstream"]),
+    ("question", &["admit", "config", "http_cache", "rewrite", "serve", "server", "state", "upstream"]),
+    ("rewrite", &["admit", "config", "http_cache", "serve", "server", "state", "upstream"]),
     ("headers", &["config", "http_cache", "serve", "server", "state", "upstream"]),
     ("target", &["config", "http_cache", "serve", "server", "state", "upstream"]),
     ("upstream", &["admit", "demo", "http_cache", "serve", "server", "state"]),

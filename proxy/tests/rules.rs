@@ -229,3 +229,42 @@ upstream = "nowhere"
         assert!(said.contains(&format!("cfg.toml{place}")), "{place} in {said}");
     }
 }
+
+#[test]
+fn a_group_has_its_own_part_of_the_cache() {
+    let [main, beta] = ["main", "beta"].map(Upstream::start);
+    let rest = format!(
+        "[[upstreams]]\nname = \"Beta 2\"\nproxy_pass = [\"{}\"]\n\
+         [[rules]]\nheader = {{ x-beta = \"yes\" }}\nupstream = \"Beta 2\"\n",
+        beta.address
+    );
+    let evenly = Evenly::start(&format!("proxy_pass = [\"{}\"]\ncache = true", main.address), &rest);
+    let mut client = evenly.client();
+    for _ in 0..3 {
+        assert_eq!(client.get("/max-age/600").text(), "main");
+        let head = b"GET /max-age/600 HTTP/1.1\r\nHost: test\r\nX-Beta: yes\r\n\r\n";
+        client.send(head).unwrap();
+        assert_eq!(client.reply("GET").unwrap().text(), "beta");
+    }
+    assert_eq!((main.hits(), beta.hits()), (1, 1));
+}
+
+#[test]
+fn a_rule_says_how_long_an_answer_is_fresh_that_does_not() {
+    let up = Upstream::start("a");
+    let rest = "[[rules]]\npath_prefix = \"/pages\"\ncache_timeout = 600\n[[rules]]\npath = \"/max-age/0\"\ncache_timeout = 600\n\
+                [[rules]]\npath = \"/status/500\"\ncache_timeout = 600\n";
+    let evenly = Evenly::start(&format!("proxy_pass = [\"{}\"]\ncache = true", up.address), rest);
+    let mut client = evenly.client();
+    for _ in 0..3 {
+        let reply = client.get("/pages/1");
+        assert_eq!((reply.status, reply.header("cdn-cache-control")), (200, None));
+    }
+    assert_eq!(up.hits(), 1);
+    for (path, asked) in [("/max-age/0", 2), ("/status/500", 2), ("/other", 2)] {
+        let before = up.hits();
+        client.get(path);
+        client.get(path);
+        assert_eq!(up.hits() - before, asked, "{path}");
+    }
+}

@@ -59,13 +59,10 @@ pub struct Admitted {
 }
 
 impl Admitted {
-    /// May its answer come from the cache, and go there? Not when a rule says no, nor when it chose another group: the
-    /// cache knows answers by their target, and that does not tell the groups apart.
+    /// May its answer come from the cache, and go there? Not when a rule says no.
     #[must_use]
     pub fn is_cached(&self) -> bool {
-        self.rule
-            .as_ref()
-            .is_none_or(|rule| rule.then.caching == Caching::AsUsual && rule.then.group.is_none())
+        self.rule.as_ref().is_none_or(|rule| rule.then.caching != Caching::Off)
     }
 }
 
@@ -233,8 +230,8 @@ mod tests {
 
     use super::*;
     use crate::admit::password::Password;
-    use crate::admit::pattern::PathPattern;
     use crate::admit::rules::{Then, Verdict, When};
+    use crate::pattern::PathPattern;
 
     fn on(prefix: &str, then: Then) -> Rule {
         let when = When { paths: vec![PathPattern::prefix(prefix).unwrap()], ..When::default() };

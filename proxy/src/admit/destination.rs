@@ -29,7 +29,7 @@ use std::str::FromStr;
 
 use ipnet::IpNet;
 
-use super::pattern::HostPattern;
+use crate::pattern::HostPattern;
 
 /// The destinations that are allowed.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

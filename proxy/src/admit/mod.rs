@@ -10,7 +10,7 @@
 //! | [`framing`], [`guard`] | where a message ends, strictly; only bytes beyond doubt reach the parser |
 //! | [`sanitise`] | what a request means: one host, one path, one length |
 //! | [`client`], [`proxy_protocol`] | who the client is, as far as trusted proxies vouch for it |
-//! | [`rules`], [`pattern`] | what `[[rules]]` do with a request |
+//! | [`rules`] | what `[[rules]]` do with a request |
 //! | [`destination`] | where a forward proxy may go |
 //! | [`auth`], [`password`] | who has shown a right password |
 //!
@@ -23,7 +23,6 @@ pub mod destination;
 pub mod framing;
 pub mod guard;
 pub mod password;
-pub mod pattern;
 pub mod proxy_protocol;
 mod refusal;
 pub mod rules;

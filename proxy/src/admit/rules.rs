@@ -11,7 +11,7 @@
 //! walked around by writing the same request otherwise. Cost: one comparison a condition, from the cheapest kind on.
 //!
 //! ```
-//! use evenly::admit::pattern::PathPattern;
+//! use evenly::pattern::PathPattern;
 //! use evenly::admit::rules::{Question, Rule, Rules, Then, Verdict, When};
 //!
 //! let blocked = When { paths: vec![PathPattern::prefix("/admin").unwrap()], ..When::default() };
@@ -22,40 +22,23 @@
 //! assert_eq!(rules.first(&question).unwrap().name, "no admin");
 //! ```
 
-use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, LOCATION};
 use http::{Method, Response, StatusCode, Uri};
 use ipnet::IpNet;
 
-use super::pattern::{HostPattern, PathPattern, TextPattern};
+pub use crate::question::Question;
+
+use crate::pattern::{HostPattern, PathPattern, TextPattern};
 use crate::rewrite::{RequestChange, ResponseChange, Template};
 
 /// The rules of a proxy.
 #[derive(Debug, Clone, Default)]
 pub struct Rules {
     rules: Vec<Arc<Rule>>,
-}
-
-/// What is asked of the rules.
-#[derive(Debug, Clone, Copy)]
-pub struct Question<'a> {
-    /// The method.
-    pub method: &'a Method,
-    /// The host in the form for rules.
-    pub host: &'a str,
-    /// The path in the form for rules.
-    pub path: &'a str,
-    /// The query, as it was sent.
-    pub query: Option<&'a str>,
-    /// The fields.
-    pub headers: &'a HeaderMap,
-    /// The client.
-    pub client: IpAddr,
-    /// The user, if one has shown a password.
-    pub user: Option<&'a str>,
 }
 
 impl Rules {
@@ -249,6 +232,8 @@ pub enum Caching {
     /// As the answers themselves say.
     #[default]
     AsUsual,
+    /// So long, if they say nothing.
+    Fresh(Duration),
     /// Never.
     Off,
 }
@@ -285,6 +270,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use std::net::IpAddr;
 
     fn ask<'a>(headers: &'a HeaderMap, path: &'a str, query: Option<&'a str>) -> Question<'a> {
         let client = IpAddr::from([192, 0, 2, 1]);

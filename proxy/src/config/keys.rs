@@ -281,10 +281,12 @@ pub const KEYS: &[Key] = &[
     key("rules", "set_headers", Secrets, "", "{ x-api-key = \"abc\" }", "Sets these fields of the request."),
     key("rules", "add_headers", Secrets, "", "{ x-tag = \"a\" }", "Adds these fields to the request."),
     key("rules", "remove_headers", OneOrMore, "", "[\"x-internal\"]", "Removes these fields from the request."),
-    key("rules", "upstream", Text, "", "\"images\"", "Which of [[upstreams]] answers."),
+    key("rules", "upstream", Text, "", "\"images\"", "Which of [[upstreams]] answers; the cache keeps its answers apart, as `images+http://host/path`."),
     key("rules", "auth", Flag, "", "true", "true: only with a password. false: without, whatever [server] says."),
     key("rules", "allow_users", OneOrMore, "", "[\"anna\"]", "Only these users."),
     key("rules", "cache", Flag, "", "false", "false: not kept."),
+    key("rules", "cache_timeout", Number(1, 31_536_000), "", "60",
+        "Seconds that an answer is fresh which states nothing about it, for requests that this rule is about."),
 
     key("rules.response", "status", Number(200, 599), "", "200", "Replaces the status."),
     key("rules.response", "set_headers", Names, "", "{ x-frame-options = \"DENY\" }", "Sets these fields of the answer."),

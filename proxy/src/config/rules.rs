@@ -17,10 +17,8 @@ use toml::Spanned;
 
 use super::{GroupConfig, admission::read_networks, reader::Section};
 use crate::{
-    admit::{
-        pattern::{HostPattern, PathPattern, PatternError, TextPattern},
-        rules::{Access, Caching, Rule, Then, Verdict, When},
-    },
+    admit::rules::{Access, Caching, Rule, Then, Verdict, When},
+    pattern::{HostPattern, PathPattern, PatternError, TextPattern},
     rewrite::{
         BodyChange, BodyEdit, BodyError, HeaderChange, PathChange, RequestChange, ResponseChange, Template,
     },
@@ -207,9 +205,17 @@ fn read_access(rule: &mut Section<'_, '_>) -> Access {
 }
 
 fn read_caching(rule: &mut Section<'_, '_>) -> Caching {
-    match rule.boolean("cache") {
-        Some(false) => Caching::Off,
-        _ => Caching::AsUsual,
+    let is_on = rule.boolean("cache");
+    let fresh = rule.seconds("cache_timeout", 1..=31_536_000);
+    match (is_on, fresh) {
+        (Some(false), Some(_)) => {
+            let place = rule.place("cache_timeout").unwrap_or(Spanned::new(0..0, ()));
+            rule.fault(&place, "cache_timeout with cache = false", None);
+            Caching::Off
+        }
+        (Some(false), None) => Caching::Off,
+        (_, Some(time)) => Caching::Fresh(time),
+        (_, None) => Caching::AsUsual,
     }
 }
 

@@ -41,7 +41,9 @@ impl Key {
         let mut text = String::with_capacity(scheme.len() + authority.len() + path_and_query.len() + 4);
         text.push_str(scheme);
         text.push_str("://");
-        let default_port = if scheme.eq_ignore_ascii_case("https") { ":443" } else { ":80" };
+        // The scheme may say more in front: `images+https`.
+        let is_https = scheme.rsplit('+').next().is_some_and(|last| last.eq_ignore_ascii_case("https"));
+        let default_port = if is_https { ":443" } else { ":80" };
         let host = authority.strip_suffix(default_port).unwrap_or(authority);
         text.push_str(host.strip_suffix(':').unwrap_or(host));
         text.make_ascii_lowercase();
@@ -134,6 +136,7 @@ mod tests {
     fn rfc9110_4_2_3_equal_targets_have_one_key() {
         let plain = Settings::default();
         assert_eq!(key("A.Test:80", "/", &plain), key("a.test", "", &plain));
+        assert_eq!(Key::new("x+https", "a:443", "/", &plain).as_str(), "x+https://a/");
         assert_eq!(key("a.test:", "/", &plain), key("a.test", "/", &plain));
         assert_ne!(Key::new("https", "a.test:80", "/", &plain), Key::new("https", "a.test", "/", &plain));
     }

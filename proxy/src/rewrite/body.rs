@@ -65,7 +65,7 @@ impl BodyEdit {
     /// When it does not compile, or to too much.
     pub fn regex(from: &str, to: &str) -> Result<Self, BodyError> {
         let from = RegexBuilder::new(from)
-            .size_limit(crate::admit::pattern::REGEX_LEN_MAX)
+            .size_limit(crate::pattern::REGEX_LEN_MAX)
             .build()
             .map_err(|error| BodyError::Edit(error.to_string()))?;
         Ok(Self::ReplaceRegex { from, to: to.to_owned() })

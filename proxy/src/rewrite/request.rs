@@ -8,8 +8,8 @@ use http::uri::PathAndQuery;
 
 use super::Template;
 use super::template::push_escaped;
-use crate::admit::pattern::PathPattern;
-use crate::admit::rules::Question;
+use crate::pattern::PathPattern;
+use crate::question::Question;
 
 /// Changes to a request, made in the order of the fields.
 #[derive(Debug, Clone, Default)]

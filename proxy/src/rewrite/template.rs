@@ -12,8 +12,8 @@ use std::fmt::Write;
 
 use http::Uri;
 
-use crate::admit::pattern::PathPattern;
-use crate::admit::rules::Question;
+use crate::pattern::PathPattern;
+use crate::question::Question;
 
 /// A text with places to fill.
 #[derive(Debug, Clone, PartialEq, Eq)]

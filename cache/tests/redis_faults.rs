@@ -203,7 +203,7 @@ async fn frozen_while_sixty_four_callers_wait() {
 async fn slow_beyond_the_limit() {
     let slow = Duration::from_millis(150);
     let server = FakeServer::start_but(move |command| {
-        (command[0] == b"GET" || command[0] == b"SET").then(|| Answer::After(slow, b"$-1\r\n".to_vec()))
+        (command[0] == b"GETRANGE" || command[0] == b"SET").then(|| Answer::After(slow, b"$-1\r\n".to_vec()))
     });
     let store = open(&server.url());
     store.ready().await.unwrap();
@@ -277,7 +277,7 @@ async fn still_loading() {
     assert!(store.get(b"k").await.unwrap_err().to_string().contains("LOADING"));
 }
 
-/// Answers to `GET` that no server gives; the process must outlive each, and no value may come of it.
+/// Answers to `GETRANGE` that no server gives; the process must outlive each, and no value may come of it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn garbage_for_answers() {
     let garbage: [(&str, &[u8]); 14] = [
@@ -298,7 +298,7 @@ async fn garbage_for_answers() {
     ];
     for (what, bytes) in garbage {
         let server = FakeServer::start_but(move |command| {
-            (command[0] == b"GET").then(|| Answer::Bytes(bytes.to_vec()))
+            (command[0] == b"GETRANGE").then(|| Answer::Bytes(bytes.to_vec()))
         });
         let store = open(&server.url());
         store.ready().await.unwrap();
@@ -323,7 +323,7 @@ static NESTED: [u8; 4_000] = {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_stall_in_the_middle_of_an_answer() {
     let server = FakeServer::start_but(|command| {
-        (command[0] == b"GET").then(|| Answer::ThenSilence(b"$100\r\nabc".to_vec()))
+        (command[0] == b"GETRANGE").then(|| Answer::ThenSilence(b"$100\r\nabc".to_vec()))
     });
     let store = open(&server.url());
     store.ready().await.unwrap();
@@ -336,7 +336,7 @@ async fn a_stall_in_the_middle_of_an_answer() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_hang_up_in_the_middle_of_an_answer() {
     let server = FakeServer::start_but(|command| {
-        (command[0] == b"GET").then(|| Answer::ThenClose(b"$100\r\nabc".to_vec()))
+        (command[0] == b"GETRANGE").then(|| Answer::ThenClose(b"$100\r\nabc".to_vec()))
     });
     let store = open(&server.url());
     store.ready().await.unwrap();
@@ -349,8 +349,9 @@ async fn a_hang_up_in_the_middle_of_an_answer() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_byte_at_a_time_is_an_answer_too() {
-    let server =
-        FakeServer::start_but(|command| (command[0] == b"GET").then(|| Answer::Drip(b"$-1\r\n".to_vec())));
+    let server = FakeServer::start_but(|command| {
+        (command[0] == b"GETRANGE").then(|| Answer::Drip(b"$-1\r\n".to_vec()))
+    });
     let store = open(&server.url());
     store.ready().await.unwrap();
     let seen = operate(&store, 200).await;
@@ -372,7 +373,7 @@ async fn answers_that_slipped_by_one_are_never_taken_for_ours() {
     }
     let turn = std::sync::atomic::AtomicUsize::new(0);
     let server = FakeServer::start_but(move |command| {
-        let is_get = command[0] == b"GET";
+        let is_get = command[0] == b"GETRANGE";
         is_get.then(|| {
             let turn = turn.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
             Answer::Bytes(entries[(turn + 9) % 10].clone())
@@ -427,7 +428,7 @@ async fn a_connection_gone_silent_is_found_without_traffic() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn too_many_at_once_are_told_so() {
     let server = FakeServer::start_but(|command| {
-        (command[0] == b"GET").then(|| Answer::After(Duration::from_millis(20), b"$-1\r\n".to_vec()))
+        (command[0] == b"GETRANGE").then(|| Answer::After(Duration::from_millis(20), b"$-1\r\n".to_vec()))
     });
     let store = Redis::new(config(&server.url()).max_in_flight(8)).unwrap();
     store.ready().await.unwrap();

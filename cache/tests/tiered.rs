@@ -54,13 +54,13 @@ async fn near_hits_cost_no_round_trip() {
     let commands = || {
         let reply = server.command(&[b"INFO", b"commandstats"]);
         let text = String::from_utf8(reply).unwrap();
-        text.lines().find(|line| line.starts_with("cmdstat_get:")).map(ToOwned::to_owned)
+        text.lines().find(|line| line.starts_with("cmdstat_getrange:")).map(ToOwned::to_owned)
     };
     for _ in 0..1_000 {
         assert_eq!(store.get(b"k").await.unwrap(), Some(bytes("v")));
         assert_eq!(store.peek_near(b"k"), Some(bytes("v")));
     }
-    assert_eq!(commands(), None, "a GET reached the server");
+    assert_eq!(commands(), None, "a question reached the server");
     assert_eq!(store.stats().hearing, Hearing::Tracking);
 
     let other = tiered(&server).await;

@@ -97,7 +97,7 @@ fn good(command: &[Vec<u8>]) -> Vec<u8> {
             None => b"+PONG\r\n".to_vec(),
             Some(word) => [format!("${}\r\n", word.len()).as_bytes(), word, b"\r\n"].concat(),
         },
-        b"GET" => b"$-1\r\n".to_vec(),
+        b"GETRANGE" => b"$0\r\n\r\n".to_vec(),
         b"UNLINK" => b":0\r\n".to_vec(),
         _ => b"+OK\r\n".to_vec(),
     }

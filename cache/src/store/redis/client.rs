@@ -2,8 +2,8 @@
 //!
 //! | method | sent | in a Cluster |
 //! |---|---|---|
-//! | `get` | `GET` | |
-//! | `get_many` | `GET` × n in one go | one go a server |
+//! | `get` | `GETRANGE` to the size limit: what another wrote and is too large is cut short by the server, a miss | |
+//! | `get_many` | `GETRANGE` × n in one go | one go a server |
 //! | `put` | `SET … PX`; with tags `ZADD` and two `PEXPIRE` a tag before it, in the same go | tags first, then the entry |
 //! | `put_if_absent` | `SET … NX PX` | |
 //! | `touch` | `EVAL` of four lines: time to live and the entry's own expiry move together | |
@@ -278,8 +278,10 @@ impl Redis {
 impl Redis {
     fn get_ask(&self, key: &[u8]) -> Ask {
         let name = self.names.entry(key);
-        let mut command = Cmd::with_capacity(2, 3 + name.len());
-        command.arg("GET").arg(&name);
+        // One byte over the limit at most: too large a value must not end the connection that all share.
+        let last = entry::HEADER_LEN + self.shared.config.max_value_bytes;
+        let mut command = Cmd::with_capacity(4, 24 + name.len());
+        command.arg("GETRANGE").arg(&name).arg(0).arg(last);
         Ask::repeatable(name, command)
     }
 
@@ -364,10 +366,11 @@ impl Redis {
 
 /// Answers.
 impl Redis {
-    /// The entry in the answer to a `GET`.
+    /// The entry in the answer to a `GETRANGE`: nothing there is an empty string.
     fn opened(&self, key: &[u8], answer: Result<Value, StoreError>) -> Result<Option<Entry>, StoreError> {
         let counters = &self.shared.counters;
         let oddity = match answer {
+            Ok(Value::BulkString(stored)) if stored.is_empty() => None,
             Ok(Value::BulkString(stored)) => match entry::open(key, &stored.into()) {
                 Ok(entry) if entry.expires_at_ms > now_ms() => {
                     counters.hits.fetch_add(1, Relaxed);
@@ -377,7 +380,7 @@ impl Redis {
                 Err(oddity) => Some(oddity),
             },
             Ok(Value::Nil) => None,
-            Ok(other) => return Err(unexpected(&self.shared.server, "GET", &other)),
+            Ok(other) => return Err(unexpected(&self.shared.server, "GETRANGE", &other)),
             Err(error) if is_wrong_type(&error) => Some(Oddity::WrongType),
             Err(error) => return self.counted(Err(error)).map(|_| None),
         };

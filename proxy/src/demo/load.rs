@@ -12,7 +12,7 @@ use std::{
 };
 
 use balancers::Query;
-use http::{HeaderMap, HeaderValue, Method, header, uri::PathAndQuery};
+use http::{HeaderMap, HeaderValue, header, uri::PathAndQuery};
 use http_body_util::BodyExt;
 
 use super::{
@@ -78,14 +78,7 @@ async fn get(group: &Group, number: u64) -> bool {
     let Ok(target) = PathAndQuery::try_from(path) else { return false };
     let mut headers = HeaderMap::new();
     headers.insert(header::HOST, HeaderValue::from_static("demo"));
-    let head = RequestHead {
-        method: &Method::GET,
-        target: &target,
-        headers: &headers,
-        upgrade: None,
-        interims: None,
-        takes_trailers: false,
-    };
+    let head = RequestHead::get(&target, &headers);
     match send(group, head, Body::Empty, Query::new(), &mut Trail::default()).await {
         Ok(answer) => {
             answer.status.is_success() && Body::Member(body::Member::new(answer.body)).collect().await.is_ok()

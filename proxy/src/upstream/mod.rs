@@ -21,6 +21,7 @@
 //! | `handover.rs` | how far a request's body got, and whose turn it is |
 //! | `answer.rs` | an answer, by whatever version of HTTP |
 //! | `settlement.rs` | what happens when an answer has ended |
+//! | `silence.rs` | has nothing come for too long? |
 //! | `h1/` | HTTP/1.1 as a client |
 //! | `h2/` | HTTP/2 as a client |
 
@@ -38,6 +39,7 @@ mod replay;
 mod retry;
 mod send;
 mod settlement;
+mod silence;
 mod window;
 
 pub(crate) use answer::{Answer, ResponseBody};

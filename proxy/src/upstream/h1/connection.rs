@@ -12,10 +12,7 @@ use std::{
 use bytes::{Bytes, BytesMut};
 use http::StatusCode;
 use http_body::{Frame, SizeHint};
-use tokio::{
-    io::{AsyncRead as _, AsyncReadExt as _, ReadBuf},
-    time::{Instant, Sleep},
-};
+use tokio::io::{AsyncRead as _, AsyncReadExt as _, ReadBuf};
 
 use super::{
     chunked::{Chunked, Decoded},
@@ -25,7 +22,7 @@ use super::{
 };
 use crate::{
     body::{Body, BodyError},
-    upstream::{connect::Stream, settlement::Settlement},
+    upstream::{connect::Stream, settlement::Settlement, silence::Silence},
 };
 
 /// An open connection to a member.
@@ -192,7 +189,7 @@ impl ResponseBody {
             decoder,
             keep_alive: head.keep_alive,
             settlement: None,
-            silence: Silence { timeout: idle_timeout, timer: None },
+            silence: Silence::new(idle_timeout),
         }
     }
 
@@ -270,10 +267,10 @@ impl http_body::Body for ResponseBody {
             Poll::Pending => {
                 ready!(this.silence.poll(cx));
                 this.settle(false);
-                Poll::Ready(Some(Err(BodyError::MemberSilent(this.silence.timeout))))
+                Poll::Ready(Some(Err(BodyError::MemberSilent(this.silence.max))))
             }
             Poll::Ready(Ok(frame)) => {
-                this.silence.timer = None;
+                this.silence.ended();
                 if frame.is_none() || matches!(this.decoder, Decoder::Done) {
                     this.settle(true);
                 }
@@ -330,22 +327,6 @@ impl Decoder {
             Decoder::Length(left) => usize::try_from(*left).unwrap_or(usize::MAX).min(READ_BODY),
             _ => READ_BODY,
         }
-    }
-}
-
-/// Notices when nothing has come for too long; costs nothing while bytes flow.
-#[derive(Debug)]
-struct Silence {
-    timeout: Duration,
-    timer: Option<Pin<Box<Sleep>>>,
-}
-
-impl Silence {
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let timeout = self.timeout;
-        let timer =
-            self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(Instant::now() + timeout)));
-        timer.as_mut().poll(cx)
     }
 }
 

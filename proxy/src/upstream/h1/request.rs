@@ -36,6 +36,13 @@ pub(crate) enum Sending {
     Chunked,
 }
 
+impl<'r> RequestHead<'r> {
+    /// A GET of our own, on behalf of no client.
+    pub(crate) fn get(target: &'r PathAndQuery, headers: &'r HeaderMap) -> Self {
+        Self { method: &Method::GET, target, headers, upgrade: None, interims: None, takes_trailers: false }
+    }
+}
+
 impl RequestHead<'_> {
     pub(crate) fn write(&self, sending: Sending, out: &mut BytesMut) {
         let target = if self.target.as_str().is_empty() { "/" } else { self.target.as_str() };

@@ -9,13 +9,12 @@ use std::{
 use bytes::Bytes;
 use http_body::{Body as _, Frame, SizeHint};
 use hyper::body::Incoming;
-use tokio::time::{Instant, Sleep};
 
 use super::Stream;
 use crate::{
     body::BodyError,
     headers::strip_trailers,
-    upstream::{answer, handover::Hand, settlement::Settlement},
+    upstream::{answer, handover::Hand, settlement::Settlement, silence::Silence},
 };
 
 /// A response body as it arrives. Bytes that are not asked for stay in the stream's window.
@@ -25,8 +24,7 @@ use crate::{
 #[derive(Debug)]
 pub(crate) struct ResponseBody {
     incoming: Incoming,
-    silence_max: Duration,
-    timer: Option<Pin<Box<Sleep>>>,
+    silence: Silence,
     settlement: Option<Settlement>,
     hand: Option<Hand>,
     /// Dropped last: the connection has room again when the stream is over.
@@ -35,7 +33,7 @@ pub(crate) struct ResponseBody {
 
 impl ResponseBody {
     pub(super) fn new(stream: Stream, incoming: Incoming, hand: Option<Hand>, silence_max: Duration) -> Self {
-        Self { incoming, silence_max, timer: None, settlement: None, hand, _stream: stream }
+        Self { incoming, silence: Silence::new(silence_max), settlement: None, hand, _stream: stream }
     }
 
     /// Who learns when this body has ended. A body that is empty ends here.
@@ -81,15 +79,13 @@ impl http_body::Body for ResponseBody {
         let this = &mut *self;
         match Pin::new(&mut this.incoming).poll_frame(cx) {
             Poll::Pending => {
-                let silence_max = this.silence_max;
-                let until = || Box::pin(tokio::time::sleep_until(Instant::now() + silence_max));
-                ready!(this.timer.get_or_insert_with(until).as_mut().poll(cx));
+                ready!(this.silence.poll(cx));
                 this.settle(false);
-                Poll::Ready(Some(Err(BodyError::MemberSilent(silence_max))))
+                Poll::Ready(Some(Err(BodyError::MemberSilent(this.silence.max))))
             }
             Poll::Ready(Some(Err(error))) => Poll::Ready(Some(Err(this.failure(error)))),
             Poll::Ready(frame) => {
-                this.timer = None;
+                this.silence.ended();
                 if frame.is_none() || this.incoming.is_end_stream() {
                     this.settle(true);
                 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use http::{HeaderMap, HeaderValue, Method, StatusCode, header, uri::PathAndQuery};
+use http::{HeaderMap, HeaderValue, StatusCode, header, uri::PathAndQuery};
 use http_body_util::BodyExt as _;
 use memchr::memmem;
 use tokio::time::timeout;
@@ -40,14 +40,7 @@ async fn get(
     headers.insert(header::HOST, HeaderValue::from_str(host).ok()?);
     headers.insert(header::USER_AGENT, HeaderValue::from_static("evenly-health-check"));
     headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
-    let head = RequestHead {
-        method: &Method::GET,
-        target: &target,
-        headers: &headers,
-        upgrade: None,
-        interims: None,
-        takes_trailers: false,
-    };
+    let head = RequestHead::get(&target, &headers);
     let link = backend.open(false).await.ok()?;
     let answer = link.exchange(head, Body::Empty, limit).await.ok()?;
     let is_good = match status {

@@ -6,52 +6,53 @@
 //! valgrind --tool=callgrind target/release/picks only ring 100 0 1000000                     # contender 0 alone
 //! ```
 //!
-//! The contenders of a row take short turns, many times around: what disturbs the machine disturbs all alike. Shown
-//! are the median of each one's turns and its ratio to ours.
-#![expect(clippy::print_stdout, reason = "a program that prints a table")]
+//! The contenders of a row take short turns, many times around: what disturbs the machine disturbs all alike.
 
-use std::time::Instant;
+use std::{io, time::Instant};
 
-use evenly_benches::balancing::{ROWS, Row, Run};
+use evenly_benches::{
+    balancing::{ROWS, Row, Run},
+    scoreboard::{Board, Measure, also_ours, of_effort, ours, rival},
+};
 
-fn main() {
+fn main() -> io::Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     if let [only, row, members, contender, picks] = &arguments[..]
         && only == "only"
     {
-        return alone(row, members, contender, picks);
+        alone(row, members, contender, picks);
+        return Ok(());
     }
-    println!("{:<14} {:>7}  {:<32} {:>9} {:>9}", "row", "members", "contender", "ns a pick", "to ours");
+    let mut board = Board::new("picks");
     for row in ROWS.iter().filter(|row| arguments.is_empty() || arguments.iter().any(|name| name == row.name))
     {
-        row.sizes.iter().for_each(|&members| race(row, members));
+        row.sizes.iter().for_each(|&members| race(row, members, &mut board));
+        eprintln!("{} done", row.name);
     }
+    if arguments.is_empty() {
+        board.finish()?;
+    } else {
+        board.print();
+    }
+    Ok(())
 }
 
-fn race(row: &Row, members: usize) {
+fn race(row: &Row, members: usize, board: &mut Board) {
     let mut runs: Vec<Run> = row.contenders.iter().map(|contender| (contender.build)(members)).collect();
-    let mut nanos: Vec<Vec<f64>> = vec![Vec::new(); runs.len()];
-    for turn in 0..TURNS + WARM {
-        for (run, nanos) in runs.iter_mut().zip(&mut nanos) {
+    for turn in 0..of_effort(31, 9) + WARM {
+        for (at, (run, contender)) in runs.iter_mut().zip(row.contenders).enumerate() {
             let start = Instant::now();
             run(PICKS);
+            let nanos = start.elapsed().as_nanos() as f64 / PICKS as f64;
+            let who = match contender.name {
+                name if at == 0 => ours(name),
+                name if name.starts_with("balancers") => also_ours(name),
+                name => rival(name),
+            };
             if turn >= WARM {
-                nanos.push(start.elapsed().as_nanos() as f64 / PICKS as f64);
+                board.note(row.name, &members.to_string(), Measure::NANOSECONDS, who, nanos);
             }
         }
-    }
-    let median = |nanos: &mut Vec<f64>| {
-        nanos.sort_by(f64::total_cmp);
-        nanos[nanos.len() / 2]
-    };
-    let medians: Vec<f64> = nanos.iter_mut().map(median).collect();
-    for (contender, nanos) in row.contenders.iter().zip(&medians) {
-        println!(
-            "{:<14} {members:>7}  {:<32} {nanos:>9.1} {:>9.2}",
-            row.name,
-            contender.name,
-            nanos / medians[0]
-        );
     }
 }
 
@@ -65,5 +66,4 @@ fn alone(row: &str, members: &str, contender: &str, picks: &str) {
 
 /// Enough that what the last contender left in the caches does not decide.
 const PICKS: u64 = 50_000;
-const TURNS: usize = 31;
 const WARM: usize = 2;

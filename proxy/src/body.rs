@@ -11,11 +11,10 @@ use std::{
 use bytes::Bytes;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use http_body_util::{BodyExt, Collected, combinators::UnsyncBoxBody};
-use hyper::body::Incoming;
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use crate::{
-    client_body::ClientBody,
+    client_body::{ClientBody, Incoming},
     observe::Counter,
     rewrite,
     upstream::{Handover, ResponseBody},
@@ -79,8 +78,7 @@ pub struct Sent(pub(crate) Handover);
 
 impl Body {
     /// A client's body, of at most `len_max` bytes, that has to keep coming.
-    #[must_use]
-    pub fn client(incoming: Incoming, len_max: u64, silence_max: Duration) -> Self {
+    pub(crate) fn client(incoming: Incoming, len_max: u64, silence_max: Duration) -> Self {
         Body::Client(ClientBody::new(incoming, len_max, silence_max))
     }
 
@@ -102,7 +100,7 @@ impl Body {
     /// Counts the bytes of a client's body as they come. `counter` is asked for only if there will be some.
     pub(crate) fn counted(mut self, counter: impl FnOnce() -> Arc<Counter>) -> Self {
         if let Body::Client(body) = &mut self
-            && !body.incoming.is_end_stream()
+            && !body.is_end_stream()
         {
             body.counter = Some(counter());
         }
@@ -184,7 +182,7 @@ impl HttpBody for Body {
         match self {
             Body::Empty => true,
             Body::Full(_) => false,
-            Body::Client(body) => body.incoming.is_end_stream(),
+            Body::Client(body) => body.is_end_stream(),
             Body::Member(member) => member.body.is_end_stream(),
             Body::Sent(body) => body.0.is_end_stream(),
             Body::Boxed(body) => body.is_end_stream(),
@@ -195,7 +193,7 @@ impl HttpBody for Body {
         match self {
             Body::Empty => SizeHint::with_exact(0),
             Body::Full(bytes) => SizeHint::with_exact(bytes.len() as u64),
-            Body::Client(body) => body.incoming.size_hint(),
+            Body::Client(body) => body.size_hint(),
             Body::Member(member) => member.body.size_hint(),
             Body::Sent(body) => body.0.size_hint(),
             Body::Boxed(body) => body.size_hint(),
@@ -208,7 +206,7 @@ impl HttpBody for Body {
 #[non_exhaustive]
 pub enum BodyError {
     /// The client went away, or sent what is not HTTP.
-    Client(hyper::Error),
+    Client(Box<dyn std::error::Error + Send + Sync>),
     /// More bytes came than are allowed.
     TooLarge {
         /// The limit.
@@ -231,6 +229,10 @@ pub enum BodyError {
 }
 
 impl BodyError {
+    pub(crate) fn client(error: impl std::error::Error + Send + Sync + 'static) -> Self {
+        BodyError::Client(Box::new(error))
+    }
+
     pub(crate) fn member(error: impl std::error::Error + Send + Sync + 'static) -> Self {
         BodyError::Member(Box::new(error))
     }
@@ -263,10 +265,9 @@ impl fmt::Display for BodyError {
 impl std::error::Error for BodyError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
-            BodyError::Client(error) => Some(error),
             BodyError::Io(error) => Some(error),
             BodyError::Unwanted(error) => Some(error),
-            BodyError::Member(error) => Some(&**error),
+            BodyError::Client(error) | BodyError::Member(error) => Some(&**error),
             _ => None,
         }
     }

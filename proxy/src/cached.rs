@@ -24,15 +24,15 @@ use crate::{
     },
     body::{Body, BodyError, Member},
     config::{CacheConfig, CacheProfile, CacheStore, Config, MemoryConfig, RedisConfig},
+    connection::Turn,
     error::Error,
     headers::strip_hop_by_hop,
     http_cache::{Ask, Failed, HttpCache, Key, Moment, Payload, Profile, Purge, Settings, Storage, Target},
-    interim::Interims,
     observe::{self, CacheFacts, Note, RedisFacts, Trail},
     peek::peek,
     serve::Client,
     state::{StartError, State},
-    upstream::{self, RequestHead, SendError},
+    upstream::{self, Interims, RequestHead, SendError},
 };
 
 /// A cache and what was asked for when it was opened.
@@ -176,8 +176,7 @@ fn far(config: &Config) -> Result<cache::store::RedisConfig, StartError> {
 /// Answers a request by the cache, or by the group and tells the cache.
 pub(crate) async fn answer(
     opened: &Opened,
-    state: &Arc<State>,
-    client: &Client,
+    (state, client, turn): (&Arc<State>, &Client, Option<&Turn>),
     admitted: &Admitted,
     parts: &Parts,
     body: Body,
@@ -191,7 +190,7 @@ pub(crate) async fn answer(
     let scheme = way.key_scheme(client.scheme.as_str());
     let target_of = Target { scheme: &scheme, authority: host, path_and_query: target.as_str() };
     let ask = Ask { method: &parts.method, target: target_of, headers: &parts.headers };
-    let interims = parts.extensions.get::<Interims>();
+    let interims = turn.map(|turn| turn as &dyn Interims);
     // Asked first: nearly no GET has a body.
     let body = if !body.is_empty() && cache.wants(&ask, false) { peek(body).await } else { body };
     if !cache.wants(&ask, !body.is_empty()) {
@@ -214,13 +213,13 @@ pub(crate) async fn answer(
     let fetch = || {
         let shared = Arc::clone(shared.insert(Arc::new(Mutex::new(note.trail.apart()))));
         let (state, way) = (Arc::clone(state), way.clone());
-        let (method, target, interims) = (parts.method.clone(), target.clone(), interims.cloned());
+        let (method, target, turn) = (parts.method.clone(), target.clone(), turn.cloned());
         move |headers: HeaderMap| {
             let (state, way, shared) = (Arc::clone(&state), way.clone(), Arc::clone(&shared));
-            let (method, target, interims) = (method.clone(), target.clone(), interims.clone());
+            let (method, target, turn) = (method.clone(), target.clone(), turn.clone());
             async move {
                 let mut trail = shared.lock().apart();
-                let interims = interims.as_ref();
+                let interims = turn.as_ref().map(|turn| turn as &dyn Interims);
                 let head = RequestHead {
                     method: &method,
                     target: &target,

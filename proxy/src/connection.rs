@@ -1,47 +1,39 @@
 //! One connection of a client, from its first byte to its end.
 //!
 //! ```text
-//!   stream ─► guard ─► HTTP/1 or HTTP/2, by the first bytes ─► serve each request
-//!                                    │
-//!                                    └── drain or idle: finish what is under way, say so, close
+//!   stream ─► HTTP/1 or HTTP/2, by the first bytes ─► serve each request
+//!                            │
+//!                            └── drain or idle: finish what is under way, say so, close
 //! ```
 
-mod http_1;
-mod lent;
+pub mod http_1;
+mod http_2;
 
 use std::{
-    convert::Infallible,
     net::IpAddr,
-    pin::pin,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
-    },
+    sync::{Arc, atomic::AtomicBool},
     time::Duration,
 };
 
 use arc_swap::ArcSwap;
-use http::{Request, uri::Scheme};
-use hyper::{body::Incoming, server::conn::http2, service::service_fn};
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use bytes::BytesMut;
+use http::uri::Scheme;
 use parking_lot::Mutex;
 use tokio::{
-    io::{AsyncRead, AsyncWrite},
-    sync::{Notify, watch},
+    io::{AsyncRead, AsyncReadExt as _},
+    sync::watch,
+    time::timeout,
 };
 
+pub(crate) use self::http_1::{RequestBody, Turn};
 use crate::{
-    admit::{
-        client::Peer,
-        guard::{Guard, Protocol},
-    },
-    config::{ConnectionLimits, Timeouts},
+    admit::client::Peer,
     entrance::{Entrance, Ticket},
     filter::Filters,
-    interim::InterimStream,
     observe::Observer,
-    serve::{Alive, Client, serve},
+    serve::{Alive, Client},
     state::State,
+    tunnel::Stream,
     upstream::Group,
 };
 
@@ -79,105 +71,54 @@ impl Shared {
 }
 
 /// Serves a connection to its end. `closing` fails when its listener has ended.
-pub(crate) async fn serve_connection<S>(
+pub(crate) async fn serve_connection(
     shared: Arc<Shared>,
-    stream: S,
+    mut stream: Box<dyn Stream>,
     (address, ticket): (IpAddr, Ticket),
     scheme: Scheme,
     closing: watch::Receiver<()>,
-) where
-    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
-{
-    let (timeouts, limits, client) = {
+) {
+    let (limit, client) = {
         let state = shared.state.load();
-        let peer = Peer::new(address, &state.admission.trusted);
         // `alive` tells `Proxy::drained` that this connection is there.
-        (
-            state.timeouts,
-            state.limits,
-            Arc::new(Client {
-                peer,
-                scheme,
-                filters: Arc::clone(&shared.filters),
-                alive: Arc::new(Alive { draining: shared.draining.subscribe(), ticket }),
-            }),
-        )
+        let client = Client {
+            peer: Peer::new(address, &state.admission.trusted),
+            scheme,
+            filters: Arc::clone(&shared.filters),
+            alive: Arc::new(Alive { draining: shared.draining.subscribe(), ticket }),
+        };
+        (state.timeouts.read, client)
     };
-    let stream = InterimStream::new(stream);
-    let interims = stream.queue();
     let observer = Arc::clone(&shared.observer);
     let _open = observer.counters.connection();
-    let mut stream = Guard::new(stream, timeouts.write);
-    let protocol = tokio::select! {
-        protocol = tokio::time::timeout(timeouts.read, stream.protocol()) => protocol,
-        () = farewell(closing.clone()) => return,
+    let first = {
+        let opened = Box::pin(timeout(limit, first_bytes(&mut stream)));
+        tokio::select! {
+            first = opened => first,
+            () = farewell(closing.clone()) => return,
+        }
     };
     // Otherwise it left, or had nothing to say in time.
-    let Ok(Ok(Some(protocol))) = protocol else { return };
-    let ended = match protocol {
-        Protocol::Http1 => {
-            let served = AtomicU64::new(0);
-            let connection =
-                http_1::Connection { shared, client, interims, timeouts, limits, closing, served };
-            connection.serve(stream).await
-        }
+    let Ok(Ok(first)) = first else { return };
+    if first.starts_with(PREFACE) {
         // Boxed: it is large, and would be so for each client of HTTP/1 as well.
-        Protocol::Http2 => Box::pin(http_2(shared, stream, client, (timeouts, limits), closing)).await,
-    };
-    if let Err(error) = ended {
-        tracing::debug!(client = %address, %error, "connection ended");
+        let served = Box::pin(http_2::serve_http_2(shared, client, stream, first.freeze(), closing)).await;
+        if let Err(error) = served {
+            tracing::debug!(client = %address, %error, "connection ended");
+        }
+        return;
     }
+    http_1::Connection::new(shared, client, stream, &first, closing).serve().await;
 }
 
-async fn http_2<S>(
-    shared: Arc<Shared>,
-    stream: Guard<S>,
-    client: Arc<Client>,
-    (timeouts, limits): (Timeouts, ConnectionLimits),
-    mut closing: watch::Receiver<()>,
-) -> hyper::Result<()>
-where
-    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
-{
-    let activity = Arc::new(());
-    let (served, enough) = (Arc::new(AtomicU64::new(0)), Arc::new(Notify::new()));
-    let service = {
-        let (activity, enough) = (Arc::clone(&activity), Arc::clone(&enough));
-        service_fn(move |request: Request<Incoming>| {
-            if served.fetch_add(1, Relaxed) + 1 == limits.requests {
-                enough.notify_one();
-            }
-            let (shared, client, activity) =
-                (Arc::clone(&shared), Arc::clone(&client), Arc::clone(&activity));
-            async move {
-                let state = shared.state.load_full();
-                let response = serve(&state, &shared.observer, &client, request).await;
-                drop(activity);
-                Ok::<_, Infallible>(response)
-            }
-        })
-    };
-    let mut http = http2::Builder::new(TokioExecutor::new());
-    http.timer(TokioTimer::new())
-        .max_concurrent_streams(limits.h2_streams)
-        .max_header_list_size(u32::try_from(limits.head_len).unwrap_or(u32::MAX))
-        .max_pending_accept_reset_streams(limits.h2_resets)
-        .max_local_error_reset_streams(limits.h2_resets)
-        .keep_alive_interval(timeouts.idle)
-        .keep_alive_timeout(timeouts.read);
-    let mut connection = pin!(http.serve_connection(TokioIo::new(stream), service));
-    tokio::select! {
-        ended = connection.as_mut() => ended,
-        () = async {
-            tokio::select! {
-                _ = closing.changed() => {}
-                () = idle(&activity, timeouts.idle) => {}
-                () = enough.notified() => {}
-            }
-        } => {
-            // GOAWAY: what is under way ends well, what is new goes to another connection.
-            connection.as_mut().graceful_shutdown();
-            connection.await
+/// As many bytes as it takes to tell whether they are HTTP/2's; none when the client leaves without a word.
+async fn first_bytes(stream: &mut (impl AsyncRead + Unpin)) -> std::io::Result<BytesMut> {
+    let mut first = BytesMut::new();
+    loop {
+        first.reserve(FIRST_READ);
+        let count = stream.read_buf(&mut first).await?;
+        if count == 0 || first.len() >= PREFACE.len() || !PREFACE.starts_with(&first) {
+            return Ok(first);
         }
     }
 }
@@ -189,21 +130,37 @@ async fn farewell(mut closing: watch::Receiver<()>) {
     tokio::time::sleep(FAREWELL).await;
 }
 
-/// Ends when no request was being answered at two looks in a row.
-async fn idle(activity: &Arc<()>, limit: Duration) {
-    // The service holds one, this function another; each request one more.
-    let is_idle = || Arc::strong_count(activity) <= 2;
-    let mut was_idle = false;
-    loop {
-        tokio::time::sleep(limit / 2).await;
-        if was_idle && is_idle() {
-            return;
-        }
-        was_idle = is_idle();
-    }
-}
-
 /// When a listener ends, its idle connections are given so long for one more request, whose answer says
 /// `Connection: close`. Closed at once, they would reset the request that is just on its way (HAProxy's
 /// `idle-close-on-response`). HTTP/2 has GOAWAY for that.
 const FAREWELL: Duration = Duration::from_secs(1);
+/// How HTTP/2 begins (RFC 9113 §3.4).
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+/// Room for the head of an ordinary request.
+const FIRST_READ: usize = 4096;
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::AsyncWriteExt as _;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn the_first_bytes_tell_the_protocol() {
+        for (sent, is_http_2) in [
+            (PREFACE, true),
+            (b"POST / HTTP/1.1\r\n", false),
+            (b"PRI * HTTP/1.1\r\n", false),
+            (b"PR", false),
+            (b"", false),
+        ] {
+            let (mut client, mut server) = tokio::io::duplex(5);
+            let sending = tokio::spawn(async move { client.write_all(sent).await });
+            let first = first_bytes(&mut server).await.unwrap();
+            assert_eq!(first.starts_with(PREFACE), is_http_2);
+            assert!(sent.starts_with(&first), "nothing is lost");
+            drop(server);
+            let _ = sending.await.unwrap();
+        }
+    }
+}

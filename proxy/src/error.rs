@@ -63,12 +63,8 @@ impl Error {
         if let Error::Refused(refusal) = self {
             return refusal.into_response().map(Body::from);
         }
-        let reason = status.canonical_reason().unwrap_or("error");
-        let mut response = Response::new(Body::from(format!("{} {reason}\n", status.as_u16())));
-        *response.status_mut() = status;
+        let mut response = plain(status);
         let headers = response.headers_mut();
-        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
-        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
         if status == StatusCode::SERVICE_UNAVAILABLE {
             headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
         }
@@ -78,6 +74,17 @@ impl Error {
         }
         response
     }
+}
+
+/// An answer that says its status and nothing else.
+pub(crate) fn plain(status: StatusCode) -> Response<Body> {
+    let reason = status.canonical_reason().unwrap_or("error");
+    let mut response = Response::new(Body::from(format!("{} {reason}\n", status.as_u16())));
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
 }
 
 /// What a gRPC client asks in. Its own errors stand in trailers, and it reads no other: see [`into_grpc`].

@@ -1,5 +1,6 @@
 //! The forward proxy: `CONNECT` and absolute targets, to destinations on the list.
 
+use bytes::Bytes;
 use http::{HeaderValue, Response, StatusCode, header::HOST, request::Parts};
 use std::sync::Arc;
 
@@ -8,11 +9,12 @@ use tokio::net::TcpStream;
 use crate::{
     admit::Refusal,
     body::Body,
+    connection::Turn,
     error::Error,
     serve::Alive,
     state::State,
     target::{Host, TargetError},
-    tunnel,
+    tunnel::{self, Tunnel},
     upstream::{self, Answer, RequestHead},
 };
 
@@ -20,11 +22,15 @@ use crate::{
 pub(crate) async fn connect(
     state: &State,
     parts: &mut Parts,
+    turn: Option<&Turn>,
     alive: Arc<Alive>,
 ) -> Result<Response<Body>, Error> {
     let stream = dial(state, parts.headers.get(HOST), None).await?;
-    let extensions = std::mem::take(&mut parts.extensions);
-    tunnel::start(extensions, stream, bytes::Bytes::new(), state.timeouts.tunnel, alive);
+    let tunnel = Tunnel::new(stream, Bytes::new(), state.timeouts.tunnel, alive);
+    match turn {
+        Some(turn) => turn.leave(tunnel),
+        None => tunnel.start_by_upgrade(std::mem::take(&mut parts.extensions)),
+    }
     let mut response = Response::new(Body::Empty);
     *response.status_mut() = StatusCode::OK;
     Ok(response)

@@ -6,7 +6,9 @@
 //!
 //! | room | what it knows |
 //! |---|---|
-//! | [`server`](Proxy) | listeners, connections, drain |
+//! | [`server`](Proxy) | listeners, drain |
+//! | `connection` | one client's connection: [`http_1`], HTTP/2 |
+//! | `codec` | HTTP/1.1 as bytes, for both sides |
 //! | [`reload`](Service), `watch`, `run` | a file that changes, and what becomes of it; signals |
 //! | `serve` | the whole life of a request on one page |
 //! | [`http_cache`], `cached` | the rules of HTTP caching, and the cache's place in a request's life |
@@ -23,6 +25,7 @@ pub mod body;
 mod cached;
 pub mod cli;
 mod client_body;
+mod codec;
 pub mod config;
 mod connection;
 mod demo;
@@ -33,9 +36,9 @@ pub mod filter;
 mod forward;
 pub mod headers;
 pub mod http_cache;
-mod interim;
 mod logging;
 pub mod observe;
+mod pace;
 pub mod pattern;
 mod peek;
 pub mod question;
@@ -52,6 +55,7 @@ mod upstream;
 mod watch;
 mod workers;
 
+pub use connection::http_1;
 pub use reload::{ReloadError, Service};
 pub use server::{Builder, Listener, Proxy};
 pub use state::StartError;

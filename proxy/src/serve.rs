@@ -7,17 +7,18 @@
 use std::sync::Arc;
 
 use http::{
-    Extensions, HeaderValue, Method, Request, Response, StatusCode, Version, header,
+    HeaderValue, Method, Request, Response, StatusCode, Version, header,
     request::Parts,
     uri::{PathAndQuery, Scheme},
 };
-use hyper::body::Incoming;
 use tokio::{sync::watch, time::timeout_at};
 
 use crate::{
     admit::{admission::Admitted, client::Peer},
     body::{Body, Member},
     cached,
+    client_body::Incoming,
+    connection::Turn,
     entrance::Ticket,
     error::{Error, into_grpc, is_grpc},
     filter::{self, Filters},
@@ -27,8 +28,8 @@ use crate::{
     rewrite::ResponseChange,
     state::State,
     target::Form,
-    tunnel,
-    upstream::{self, RequestHead},
+    tunnel::Tunnel,
+    upstream::{self, Interims, RequestHead},
 };
 
 /// What is known of the other end of a connection, made once when it is accepted.
@@ -51,20 +52,21 @@ pub(crate) struct Alive {
 
 /// Answers one request; whatever goes wrong is an answer too.
 ///
-/// Ways that are rarely gone are boxed, here and in `upstream/send.rs`: hyper moves the whole future twice for each
-/// request, and keeps room for it with each connection.
+/// `turn` is what it has of a connection of HTTP/1. Ways that are rarely gone are boxed, here and in `upstream/send.rs`:
+/// whoever calls this moves the whole future for each request.
 pub(crate) async fn serve(
     state: &Arc<State>,
     observer: &Arc<Observer>,
     client: &Client,
     request: Request<Incoming>,
+    turn: Option<&Turn>,
 ) -> Response<Observed<Body>> {
     let (mut parts, body) = request.into_parts();
     let mut note = observer.arrived(client.peer.address, &parts, state.access_log.as_ref());
     let is_grpc = is_grpc(&parts);
     let id = state.request_id.then(|| settle_request_id(&mut parts.headers));
     let deadline = tokio::time::Instant::now() + state.timeouts.request;
-    let answered = timeout_at(deadline, answer(state, client, parts, body, &mut note)).await;
+    let answered = timeout_at(deadline, answer(state, client, turn, (parts, body), &mut note)).await;
     let mut response = match answered.unwrap_or(Err(Error::TooLong(state.timeouts.request))) {
         Ok(mut response) => {
             response.body_mut().limit(deadline);
@@ -86,8 +88,8 @@ pub(crate) async fn serve(
 async fn answer(
     state: &Arc<State>,
     client: &Client,
-    mut parts: Parts,
-    body: Incoming,
+    turn: Option<&Turn>,
+    (mut parts, body): (Parts, Incoming),
     note: &mut Note,
 ) -> Result<Response<Body>, Error> {
     let admission = &state.admission;
@@ -101,7 +103,7 @@ async fn answer(
         note.trail.attempt_host(&parts.headers);
     }
     if admitted.form == Form::Authority {
-        return Box::pin(forward::connect(state, &mut parts, client.alive.clone())).await;
+        return Box::pin(forward::connect(state, &mut parts, turn, client.alive.clone())).await;
     }
     if let Some(response) = filter::ask(&client.filters, &mut parts) {
         return Ok(response);
@@ -109,7 +111,7 @@ async fn answer(
     let upgrade = admitted.upgrade.as_ref();
     let is_cached = upgrade.is_none() && !admission.is_forward && admitted.is_cached();
     if let (Some(cache), true) = (&state.cache, is_cached) {
-        let answer = Box::pin(cached::answer(cache, state, client, &admitted, &parts, body, note));
+        let answer = Box::pin(cached::answer(cache, (state, client, turn), &admitted, &parts, body, note));
         let mut response = answer.await?;
         append_via(response.headers_mut(), Version::HTTP_11);
         return finish(client, &parts, &admitted, response).await;
@@ -120,7 +122,7 @@ async fn answer(
         target: &target,
         headers: &parts.headers,
         upgrade,
-        interims: parts.extensions.get(),
+        interims: turn.map(|turn| turn as &dyn Interims),
         takes_trailers: admitted.takes_trailers,
     };
     let answer = if admission.is_forward {
@@ -137,7 +139,7 @@ async fn answer(
     let hop = strip_hop_by_hop(response.headers_mut());
     append_via(response.headers_mut(), Version::HTTP_11);
     if is_switched {
-        return Ok(switch(state, client, parts.extensions, hop, response));
+        return Ok(switch(state, client, turn, hop, response));
     }
     finish(client, &parts, &admitted, response).await
 }
@@ -162,20 +164,21 @@ async fn finish(
 fn switch(
     state: &State,
     client: &Client,
-    extensions: Extensions,
+    turn: Option<&Turn>,
     hop: HopByHop,
     response: Response<Body>,
 ) -> Response<Body> {
     let (mut parts, body) = response.into_parts();
-    if let (Body::Member(member), Some(protocol)) = (body, hop.upgrade)
+    if let (Body::Member(member), Some(protocol), Some(turn)) = (body, hop.upgrade, turn)
         && let Some((stream, early, settlement)) = member.into_inner().into_tunnel()
     {
         parts.headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
         parts.headers.insert(header::UPGRADE, protocol);
-        tunnel::start(extensions, stream, early, state.timeouts.tunnel, (settlement, client.alive.clone()));
+        let held = (settlement, client.alive.clone());
+        turn.leave(Tunnel::new(stream, early, state.timeouts.tunnel, held));
         return Response::from_parts(parts, Body::Empty);
     }
-    // It switches to something that it does not name.
+    // It switches to something that it does not name, or on a connection that cannot.
     let mut refused = Response::new(Body::Empty);
     *refused.status_mut() = StatusCode::BAD_GATEWAY;
     refused

@@ -342,10 +342,12 @@ async fn welcome<S>(
     }
     drop(state);
     let Some(tls) = tls else {
-        return serve_connection(shared, stream, (address, ticket), Scheme::HTTP, closing).await;
+        return serve_connection(shared, Box::new(stream), (address, ticket), Scheme::HTTP, closing).await;
     };
     match tokio::time::timeout(limit, TlsAcceptor::from(tls).accept(stream)).await {
-        Ok(Ok(stream)) => serve_connection(shared, stream, (address, ticket), Scheme::HTTPS, closing).await,
+        Ok(Ok(stream)) => {
+            serve_connection(shared, Box::new(stream), (address, ticket), Scheme::HTTPS, closing).await;
+        }
         Ok(Err(error)) => tracing::debug!(client = %address, %error, "no TLS handshake"),
         Err(_) => tracing::debug!(client = %address, "TLS handshake took too long"),
     }

@@ -1,7 +1,7 @@
 //! Bytes both ways: `CONNECT`, and connections that leave HTTP by `Upgrade`.
 //!
 //! ```text
-//!   client ◄══ hyper's upgraded stream ══► relay ◄══ socket ══► destination or member
+//!   client ◄══ its connection, or its stream of HTTP/2 ══► relay ◄══ socket ══► destination or member
 //! ```
 //!
 //! Each direction ends by itself (half-close); the tunnel ends when both have, when one fails, or when nothing has moved
@@ -24,7 +24,7 @@ use bytes::Bytes;
 use http::{Extensions, Request};
 use hyper_util::rt::TokioIo;
 use tokio::{
-    io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf, copy_bidirectional},
+    io::{AsyncRead, AsyncWrite, ReadBuf, copy_bidirectional},
     net::{TcpStream, lookup_host},
     time::{Instant, timeout},
 };
@@ -73,45 +73,64 @@ pub(crate) enum DialError {
     Io(io::Error),
 }
 
-/// Starts a tunnel between the client behind `extensions`, once its answer has been sent, and `far`. `early` is what
-/// `far` sent already; `held` lives as long as the tunnel.
-pub(crate) fn start<F, H>(extensions: Extensions, far: F, early: Bytes, idle: Duration, held: H)
-where
-    F: AsyncRead + AsyncWrite + Send + Unpin + 'static,
-    H: Send + 'static,
-{
-    let mut request = Request::new(());
-    *request.extensions_mut() = extensions;
-    let upgrade = hyper::upgrade::on(request);
-    tokio::spawn(async move {
-        let _held = held;
-        let client = match upgrade.await {
-            Ok(client) => client,
-            Err(error) => return tracing::debug!(%error, "the client left before its tunnel began"),
-        };
-        match relay(TokioIo::new(client), far, early, idle).await {
+/// Bytes both ways.
+pub(crate) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
+
+/// The far side of a tunnel, and what is known of it; the client's side comes when its answer has been sent.
+pub(crate) struct Tunnel {
+    far: Box<dyn Stream>,
+    early: Bytes,
+    idle: Duration,
+    _held: Box<dyn Send>,
+}
+
+impl Tunnel {
+    /// A tunnel to `far`, which sent `early` already; `held` lives as long as it does.
+    pub(crate) fn new(
+        far: impl Stream + 'static,
+        early: Bytes,
+        idle: Duration,
+        held: impl Send + 'static,
+    ) -> Self {
+        Tunnel { far: Box::new(far), early, idle, _held: Box::new(held) }
+    }
+
+    /// Passes on whatever comes, until it ends. `client` has sent `early` already.
+    pub(crate) async fn run(self, client: impl Stream, early: Bytes) {
+        match relay((client, early), (self.far, self.early), self.idle).await {
             Ok((up, down)) => tracing::debug!(up, down, "tunnel ended"),
             Err(error) => tracing::debug!(%error, "tunnel broke"),
         }
-    });
+    }
+
+    /// The same with a client of HTTP/2, whose request had these `extensions`. Returns at once.
+    pub(crate) fn start_by_upgrade(self, extensions: Extensions) {
+        let mut request = Request::new(());
+        *request.extensions_mut() = extensions;
+        let upgrade = hyper::upgrade::on(request);
+        tokio::spawn(async move {
+            match upgrade.await {
+                Ok(client) => self.run(TokioIo::new(client), Bytes::new()).await,
+                Err(error) => tracing::debug!(%error, "the client left before its tunnel began"),
+            }
+        });
+    }
 }
 
-/// Passes bytes both ways until both sides have ended. Returns how many went to `far` and came from it.
-async fn relay<C, F>(client: C, far: F, early: Bytes, idle: Duration) -> io::Result<(u64, u64)>
-where
-    C: AsyncRead + AsyncWrite + Unpin,
-    F: AsyncRead + AsyncWrite + Unpin,
-{
+/// Passes bytes both ways until both sides have ended, for each side those first that it sent early. Returns how many went
+/// to `far` and came from it.
+async fn relay<C: Stream, F: Stream>(
+    client: (C, Bytes),
+    far: (F, Bytes),
+    idle: Duration,
+) -> io::Result<(u64, u64)> {
     let activity = Arc::new(Activity { since: Instant::now(), last_ms: AtomicU64::new(0) });
-    let mut client = Watched { stream: client, activity: Arc::clone(&activity) };
-    let mut far = Watched { stream: far, activity: Arc::clone(&activity) };
-    let relaying = async {
-        client.write_all(&early).await?;
-        client.flush().await?;
-        copy_bidirectional(&mut client, &mut far).await
-    };
+    let mut client = Watched { stream: client.0, early: client.1, activity: Arc::clone(&activity) };
+    let mut far = Watched { stream: far.0, early: far.1, activity: Arc::clone(&activity) };
     tokio::select! {
-        relayed = relaying => relayed,
+        relayed = copy_bidirectional(&mut client, &mut far) => relayed,
         () = activity.silence(idle) => Err(io::ErrorKind::TimedOut.into()),
     }
 }
@@ -144,12 +163,19 @@ impl Activity {
 #[derive(Debug)]
 struct Watched<S> {
     stream: S,
+    /// What it sent before anybody watched.
+    early: Bytes,
     activity: Arc<Activity>,
 }
 
 impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
+        if !this.early.is_empty() {
+            let piece = this.early.split_to(this.early.len().min(buf.remaining()));
+            buf.put_slice(&piece);
+            return Poll::Ready(Ok(()));
+        }
         let read = Pin::new(&mut this.stream).poll_read(cx, buf);
         if read.is_ready() {
             this.activity.note();
@@ -179,7 +205,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
 
 #[cfg(test)]
 mod tests {
-    use tokio::io::{AsyncReadExt, duplex};
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
 
     use super::*;
 
@@ -187,7 +213,11 @@ mod tests {
     async fn each_direction_ends_by_itself_and_early_bytes_come_first() {
         let (mut client, near) = duplex(64);
         let (far, mut server) = duplex(64);
-        let relaying = tokio::spawn(relay(near, far, Bytes::from("early "), Duration::from_secs(60)));
+        let relaying = tokio::spawn(relay(
+            (near, Bytes::from("very ")),
+            (far, Bytes::from("early ")),
+            Duration::from_secs(60),
+        ));
         client.write_all(b"question").await.unwrap();
         client.shutdown().await.unwrap();
         let mut asked = String::new();
@@ -196,8 +226,8 @@ mod tests {
         server.shutdown().await.unwrap();
         let mut answered = String::new();
         client.read_to_string(&mut answered).await.unwrap();
-        assert_eq!((asked.as_str(), answered.as_str()), ("question", "early answer"));
-        assert_eq!(relaying.await.unwrap().unwrap(), (8, 6));
+        assert_eq!((asked.as_str(), answered.as_str()), ("very question", "early answer"));
+        assert_eq!(relaying.await.unwrap().unwrap(), (13, 12));
     }
 
     #[tokio::test(start_paused = true)]
@@ -205,7 +235,8 @@ mod tests {
         let (mut client, near) = duplex(64);
         let (far, _server) = duplex(64);
         let begun = Instant::now();
-        let relaying = tokio::spawn(relay(near, far, Bytes::new(), Duration::from_secs(60)));
+        let relaying =
+            tokio::spawn(relay((near, Bytes::new()), (far, Bytes::new()), Duration::from_secs(60)));
         tokio::time::sleep(Duration::from_secs(50)).await;
         client.write_all(b"x").await.unwrap();
         let ended = relaying.await.unwrap();

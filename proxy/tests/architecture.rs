@@ -8,7 +8,7 @@ use std::{
 };
 
 /// `(room, rooms it must not use)`.
-const FORBIDDEN: [(&str, &[&str]); 12] = [
+const FORBIDDEN: [(&str, &[&str]); 13] = [
     ("config", &["demo", "http_cache", "observe", "serve", "server", "state", "tunnel", "upstream"]),
     ("http_cache", &["admit", "config", "demo", "serve", "server", "state", "upstream"]),
     ("admit", &["config", "demo", "http_cache", "serve", "server", "state", "upstream"]),
@@ -17,7 +17,8 @@ const FORBIDDEN: [(&str, &[&str]); 12] = [
     ("rewrite", &["admit", "config", "http_cache", "serve", "server", "state", "upstream"]),
     ("headers", &["config", "http_cache", "serve", "server", "state", "upstream"]),
     ("target", &["config", "http_cache", "serve", "server", "state", "upstream"]),
-    ("upstream", &["admit", "demo", "http_cache", "serve", "server", "state"]),
+    ("codec", &["admit", "body", "config", "connection", "http_cache", "serve", "server", "state", "upstream"]),
+    ("upstream", &["admit", "connection", "demo", "http_cache", "serve", "server", "state"]),
     ("observe", &["demo", "serve", "server", "state"]),
     ("serve", &["demo", "server"]),
     ("state", &["demo", "serve", "server"]),

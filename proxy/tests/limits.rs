@@ -195,22 +195,42 @@ fn a_request_has_its_time_and_no_more() {
     assert_eq!(evenly.client().get("/").status, 200);
 }
 
+/// Connections from the proxy to the member.
+fn sockets(up: &Upstream) -> usize {
+    let output =
+        Command::new("ss").args(["-Htn", "state", "established", "dst", &up.address.to_string()]).output();
+    String::from_utf8(output.expect("this test needs ss: apt-get install iproute2").stdout)
+        .unwrap()
+        .lines()
+        .count()
+}
+
 #[test]
 fn a_client_that_does_not_read_is_let_go() {
     let up = Upstream::start("a");
     let evenly = start(&up, "http_write_timeout = 1");
     let mut stream = TcpStream::connect(evenly.address).unwrap();
     stream.write_all(b"GET /bytes/100000000 HTTP/1.1\r\nHost: test\r\n\r\n").unwrap();
-    let sockets = || {
-        let output = Command::new("ss")
-            .args(["-Htn", "state", "established", "dst", &up.address.to_string()])
-            .output();
-        String::from_utf8(output.expect("this test needs ss: apt-get install iproute2").stdout)
-            .unwrap()
-            .lines()
-            .count()
-    };
     eventually("it is asked", || up.hits() == 1);
-    eventually("the member is left", || sockets() == 0);
+    eventually("the member is left", || sockets(&up) == 0);
     assert!(to_the_end(&mut stream).len() < 100_000_000);
+}
+
+/// Each piece that it takes begins a new wait; so there is a least rate, and a time for the whole.
+#[test]
+fn a_client_that_reads_a_little_now_and_then_is_let_go() {
+    for limits in ["http_write_timeout = 1\nmin_body_rate = 100000000", "request_timeout = 2"] {
+        let up = Upstream::start("a");
+        let evenly = start(&up, limits);
+        let mut stream = TcpStream::connect(evenly.address).unwrap();
+        stream.write_all(b"GET /bytes/100000000 HTTP/1.1\r\nHost: test\r\n\r\n").unwrap();
+        eventually("it is asked", || up.hits() == 1);
+        let mut some = vec![0; 10_000];
+        // Slow enough for minutes.
+        eventually("the member is left", || {
+            let _ = stream.read(&mut some);
+            sockets(&up) == 0
+        });
+        assert!(to_the_end(&mut stream).len() < 100_000_000, "{limits}");
+    }
 }

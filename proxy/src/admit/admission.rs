@@ -217,13 +217,6 @@ fn redirect_to_tls(parts: &Parts, port: u16) -> Refusal {
     Refusal::Rule(Box::new(response))
 }
 
-/// Does this HTTP/1 request wait for an answer that may end HTTP on its connection? See [`Switch`](super::guard::Switch).
-#[must_use]
-pub fn asks_to_switch(parts: &http::Request<impl Sized>) -> bool {
-    parts.method() == Method::CONNECT
-        || parts.version() == Version::HTTP_11 && parts.headers().contains_key(http::header::UPGRADE)
-}
-
 #[cfg(test)]
 mod tests {
     use http::Request;

@@ -1,6 +1,6 @@
 //! A request that everything behind may believe: one host, one path, one length.
 //!
-//! The parser and [`framing`](super::framing) have made sure where the message ends. What it *means* can still be in
+//! Whoever read it ([`http_1`](crate::http_1), or HTTP/2's) has made sure where the message ends. What it *means* can still be in
 //! doubt, and each reader behind would settle the doubt its own way. So it is settled here, or the request refused:
 //!
 //! | doubt | here |

@@ -149,7 +149,7 @@ pub const KEYS: &[Key] = &[
     key("server", "max_h2_streams", Number(1, 10_000), "128", "", "Requests under way on one HTTP/2 connection; a further stream is refused."),
     key("server", "max_h2_resets", Number(1, 10_000), "32", "", "Streams reset faster than they can be dealt with; then GOAWAY."),
     key("server", "min_body_rate", Number(1, 1_000_000_000), "240", "",
-        "Bytes a second of a request's body, after http_read_timeout of waiting; slower ones get 408."),
+        "Bytes a second of a body, sent or taken, after http_read_timeout or http_write_timeout of waiting; then 408, or the end."),
     key("server", "max_header_bytes", Number(8_192, 1_048_576), "65536", "", "A longer head is refused with 431."),
     key("server", "max_uri_bytes", Number(64, 60_000), "16384", "", "A longer request target is refused with 414."),
     key("server", "max_header_fields", Number(8, 4096), "100", "", "More fields are refused with 431."),

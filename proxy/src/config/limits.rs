@@ -19,7 +19,7 @@ pub struct ConnectionLimits {
     /// `max_h2_resets`: streams that a client has reset, or made us reset, without our having dealt with it
     /// (CVE-2023-44487, CVE-2025-8671).
     pub h2_resets: usize,
-    /// `min_body_rate`: bytes a second that a request's body must bring.
+    /// `min_body_rate`: bytes a second that a client must send of a body, and take of one.
     pub body_rate_min: u64,
 }
 

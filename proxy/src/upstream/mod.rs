@@ -45,7 +45,7 @@ mod window;
 pub(crate) use answer::{Answer, ResponseBody};
 pub(crate) use discover::Directory;
 pub(crate) use group::{Group, Roster, Settings};
-pub(crate) use h1::RequestHead;
+pub(crate) use h1::{Interims, RequestHead};
 pub(crate) use handover::Handover;
 pub(crate) use health::{TICK, Tender};
 pub(crate) use send::{SendError, send, send_over};

@@ -15,13 +15,14 @@ use http_body::{Frame, SizeHint};
 use tokio::io::{AsyncRead as _, AsyncReadExt as _, ReadBuf};
 
 use super::{
-    chunked::{Chunked, Decoded},
     request::RequestHead,
     response::{self, Framing, ResponseError, ResponseHead},
     upload::{Upload, UploadError},
 };
 use crate::{
     body::{Body, BodyError},
+    codec::{Decoded, Decoder},
+    headers::strip_trailers,
     upstream::{connect::Stream, settlement::Settlement, silence::Silence},
 };
 
@@ -102,7 +103,7 @@ impl Connection {
                     return Poll::Ready(Err(ResponseError::TooManyInterim.into()));
                 }
                 if let Some(interims) = request.interims {
-                    interims.send(head.status, &head.headers);
+                    interims.pass(head.status, &head.headers);
                 }
                 continue;
             }
@@ -167,20 +168,11 @@ pub(crate) struct ResponseBody {
     silence: Silence,
 }
 
-#[derive(Debug)]
-enum Decoder {
-    Length(u64),
-    Chunked(Chunked),
-    UntilClose,
-    Done,
-}
-
 impl ResponseBody {
     fn new(connection: Connection, upload: Upload, head: &ResponseHead, idle_timeout: Duration) -> Self {
         let decoder = match head.framing {
-            Framing::Length(0) => Decoder::Done,
-            Framing::Length(length) => Decoder::Length(length),
-            Framing::Chunked => Decoder::Chunked(Chunked::new()),
+            Framing::Length(length) => Decoder::length(length),
+            Framing::Chunked => Decoder::chunked(),
             Framing::UntilClose => Decoder::UntilClose,
         };
         ResponseBody {
@@ -196,7 +188,7 @@ impl ResponseBody {
     /// Who learns when this body has ended. A body that is empty ends here.
     pub(crate) fn settle_with(mut self, settlement: Settlement) -> Self {
         self.settlement = Some(settlement);
-        if matches!(self.decoder, Decoder::Done) {
+        if self.decoder.is_done() {
             self.settle(true);
         }
         self
@@ -219,7 +211,7 @@ impl ResponseBody {
         let connection = self.connection.take();
         if let Some(settlement) = self.settlement.take() {
             let clean = ok && self.keep_alive && self.upload.is_none();
-            let clean = clean && matches!(self.decoder, Decoder::Done);
+            let clean = clean && self.decoder.is_done();
             settlement.finish(connection.filter(|connection| clean && connection.read.is_empty()), ok);
         }
     }
@@ -235,15 +227,23 @@ impl ResponseBody {
                     Poll::Ready(Err(UploadError::Member(_))) | Poll::Pending => {}
                 }
             }
-            match self.decoder.decode(&mut connection.read).map_err(BodyError::member)? {
+            match self
+                .decoder
+                .decode(&mut connection.read)
+                .map_err(|error| BodyError::member(ResponseError::from(error)))?
+            {
                 Decoded::Data(data) => return Poll::Ready(Ok(Some(Frame::data(data)))),
                 Decoded::End(trailers) => {
-                    self.decoder = Decoder::Done;
-                    return Poll::Ready(Ok(trailers.map(Frame::trailers)));
+                    // Who merges them would take some for framing, routing or credentials.
+                    let trailers = trailers.map(|mut fields| {
+                        strip_trailers(&mut fields);
+                        Frame::trailers(fields)
+                    });
+                    return Poll::Ready(Ok(trailers));
                 }
                 Decoded::NeedMore => {}
             }
-            let room = self.decoder.room();
+            let room = self.decoder.room(READ_BODY);
             match ready!(connection.poll_fill(room, cx)) {
                 Ok(0) if matches!(self.decoder, Decoder::UntilClose) => self.decoder = Decoder::Done,
                 Ok(0) => return Poll::Ready(Err(BodyError::member(ResponseError::Truncated))),
@@ -271,7 +271,7 @@ impl http_body::Body for ResponseBody {
             }
             Poll::Ready(Ok(frame)) => {
                 this.silence.ended();
-                if frame.is_none() || matches!(this.decoder, Decoder::Done) {
+                if frame.is_none() || this.decoder.is_done() {
                     this.settle(true);
                 }
                 Poll::Ready(frame.map(Ok))
@@ -284,7 +284,7 @@ impl http_body::Body for ResponseBody {
     }
 
     fn is_end_stream(&self) -> bool {
-        matches!(self.decoder, Decoder::Done)
+        self.decoder.is_done()
     }
 
     fn size_hint(&self) -> SizeHint {
@@ -300,33 +300,6 @@ impl Drop for ResponseBody {
     fn drop(&mut self) {
         // A client that leaves early is no fault of the member.
         self.settle(true);
-    }
-}
-
-impl Decoder {
-    fn decode(&mut self, buffer: &mut BytesMut) -> Result<Decoded, ResponseError> {
-        match self {
-            Decoder::Done => Ok(Decoded::End(None)),
-            Decoder::Chunked(chunked) => Ok(chunked.decode(buffer)?),
-            Decoder::Length(_) | Decoder::UntilClose if buffer.is_empty() => Ok(Decoded::NeedMore),
-            Decoder::UntilClose => Ok(Decoded::Data(buffer.split().freeze())),
-            Decoder::Length(left) => {
-                let length = usize::try_from(*left).unwrap_or(usize::MAX).min(buffer.len());
-                *left -= length as u64;
-                if *left == 0 {
-                    *self = Decoder::Done;
-                }
-                Ok(Decoded::Data(buffer.split_to(length).freeze()))
-            }
-        }
-    }
-
-    /// How much to make room for before a read.
-    fn room(&self) -> usize {
-        match self {
-            Decoder::Length(left) => usize::try_from(*left).unwrap_or(usize::MAX).min(READ_BODY),
-            _ => READ_BODY,
-        }
     }
 }
 

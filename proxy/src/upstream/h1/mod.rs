@@ -11,14 +11,14 @@
 //! | `request.rs` | the head we write |
 //! | `upload.rs` | the body we send, while the answer may already arrive |
 //! | `response.rs` | the head we read |
-//! | `chunked.rs` | the chunked coding, read |
 //! | `connection.rs` | one exchange on one connection, and the body that arrives |
+//!
+//! What it shares with the server towards clients stands in [`codec`](crate::codec).
 
-mod chunked;
 mod connection;
 mod request;
 mod response;
 mod upload;
 
 pub(crate) use connection::{Connection, ExchangeError, ResponseBody};
-pub(crate) use request::RequestHead;
+pub(crate) use request::{Interims, RequestHead};

@@ -3,12 +3,12 @@
 //! The framing is always our own: `Content-Length` and `Transfer-Encoding` of the client are never copied, so what
 //! the member sees is what we decided on, whatever the client wrote.
 
-use std::fmt::Write;
+use std::fmt::Debug;
 
 use bytes::{BufMut, BytesMut};
-use http::{HeaderMap, Method, header, uri::PathAndQuery};
+use http::{HeaderMap, Method, StatusCode, header, uri::PathAndQuery};
 
-use crate::interim::Interims;
+use crate::codec::put_field;
 
 /// What goes into a request's head, by reference: a retry writes it again.
 #[derive(Debug, Clone, Copy)]
@@ -20,9 +20,15 @@ pub(crate) struct RequestHead<'r> {
     /// The protocol the client wants to switch to, if any.
     pub(crate) upgrade: Option<&'r http::HeaderValue>,
     /// Where interim responses go, if the client takes them.
-    pub(crate) interims: Option<&'r Interims>,
+    pub(crate) interims: Option<&'r dyn Interims>,
     /// The client takes trailers (`TE`).
     pub(crate) takes_trailers: bool,
+}
+
+/// Where a member's interim responses (RFC 9110 §15.2) go.
+pub(crate) trait Interims: Debug + Send + Sync {
+    /// Passes one on, if there is still somebody to whom it means something. Never 101.
+    fn pass(&self, status: StatusCode, headers: &HeaderMap);
 }
 
 /// How the body is sent.
@@ -55,48 +61,23 @@ impl RequestHead<'_> {
             if name == header::CONTENT_LENGTH || name == header::TRANSFER_ENCODING {
                 continue;
             }
-            field(out, name.as_str(), value.as_bytes());
+            put_field(out, name.as_str(), value.as_bytes());
         }
         if let Some(protocol) = self.upgrade {
-            field(out, "connection", b"upgrade");
-            field(out, "upgrade", protocol.as_bytes());
+            put_field(out, "connection", b"upgrade");
+            put_field(out, "upgrade", protocol.as_bytes());
         }
         match sending {
             // A method that usually has a body says that this one is empty (RFC 9110 §8.6).
             Sending::Nothing if matches!(*self.method, Method::POST | Method::PUT | Method::PATCH) => {
-                field(out, "content-length", b"0");
+                put_field(out, "content-length", b"0");
             }
             Sending::Nothing => {}
-            Sending::Length(length) => field(out, "content-length", length.to_string().as_bytes()),
-            Sending::Chunked => field(out, "transfer-encoding", b"chunked"),
+            Sending::Length(length) => put_field(out, "content-length", length.to_string().as_bytes()),
+            Sending::Chunked => put_field(out, "transfer-encoding", b"chunked"),
         }
         out.put_slice(b"\r\n");
     }
-}
-
-/// A piece of a body in the chunked coding.
-pub(crate) fn write_chunk(data: &[u8], out: &mut BytesMut) {
-    out.reserve(data.len() + 24);
-    // Writing to a BytesMut with room reserved cannot fail.
-    let _ = write!(out, "{:x}\r\n", data.len());
-    out.put_slice(data);
-    out.put_slice(b"\r\n");
-}
-
-/// The end of a body in the chunked coding, with trailer fields if there are any.
-pub(crate) fn write_last_chunk(trailers: Option<&HeaderMap>, out: &mut BytesMut) {
-    out.put_slice(b"0\r\n");
-    for (name, value) in trailers.into_iter().flatten() {
-        field(out, name.as_str(), value.as_bytes());
-    }
-    out.put_slice(b"\r\n");
-}
-
-fn field(out: &mut BytesMut, name: &str, value: &[u8]) {
-    out.put_slice(name.as_bytes());
-    out.put_slice(b": ");
-    out.put_slice(value);
-    out.put_slice(b"\r\n");
 }
 
 #[cfg(test)]
@@ -139,13 +120,5 @@ mod tests {
         let websocket = HeaderValue::from_static("websocket");
         let head = written(&Method::GET, Sending::Nothing, Some(&websocket));
         assert!(head.ends_with("connection: upgrade\r\nupgrade: websocket\r\n\r\n"));
-    }
-
-    #[test]
-    fn chunks() {
-        let mut out = BytesMut::new();
-        write_chunk(b"hello, world....", &mut out);
-        write_last_chunk(None, &mut out);
-        assert_eq!(&out[..], b"10\r\nhello, world....\r\n0\r\n\r\n");
     }
 }

@@ -7,9 +7,9 @@
 use std::{fmt, mem::MaybeUninit};
 
 use bytes::{Buf, BytesMut};
-use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
+use http::{HeaderMap, Method, StatusCode, header};
 
-use super::chunked::ChunkedError;
+use crate::codec::{BadField, ChunkedError, has_option, lines_end_in_crlf, read_fields};
 
 /// A head that has passed every check.
 #[derive(Debug)]
@@ -56,12 +56,7 @@ pub(crate) fn parse(buffer: &mut BytesMut, request: &Method) -> Result<Option<Re
     let status =
         response.code.and_then(|code| StatusCode::from_u16(code).ok()).ok_or(ResponseError::Malformed)?;
     let is_http_11 = response.version == Some(1);
-    let mut headers = HeaderMap::with_capacity(response.headers.len() + FIELDS_ADDED_LATER);
-    for field in response.headers.iter() {
-        let name = HeaderName::from_bytes(field.name.as_bytes()).map_err(|_| ResponseError::Malformed)?;
-        let value = HeaderValue::from_bytes(field.value).map_err(|_| ResponseError::Malformed)?;
-        headers.append(name, value);
-    }
+    let headers = read_fields(response.headers, &buffer[..length], FIELDS_ADDED_LATER)?;
     buffer.advance(length);
     let framing = framing(status, &headers, request, is_http_11)?;
     let keep_alive = framing != Framing::UntilClose && stays_open(&headers, is_http_11);
@@ -144,16 +139,7 @@ fn transfer_coding(headers: &HeaderMap) -> Result<Coding, ResponseError> {
 }
 
 fn stays_open(headers: &HeaderMap, is_http_11: bool) -> bool {
-    let has = |option: &str| {
-        let values = headers.get_all(header::CONNECTION).iter().filter_map(|value| value.to_str().ok());
-        values.flat_map(|value| value.split(',')).any(|found| found.trim().eq_ignore_ascii_case(option))
-    };
-    if is_http_11 { !has("close") } else { has("keep-alive") && !has("close") }
-}
-
-/// httparse takes a lone LF for a line end; another party may not.
-pub(crate) fn lines_end_in_crlf(head: &[u8]) -> bool {
-    memchr::memchr_iter(b'\n', head).all(|at| at > 0 && head[at - 1] == b'\r')
+    !has_option(headers, "close") && (is_http_11 || has_option(headers, "keep-alive"))
 }
 
 /// Why a member's answer cannot be used.
@@ -191,6 +177,12 @@ impl fmt::Display for ResponseError {
 }
 
 impl std::error::Error for ResponseError {}
+
+impl From<BadField> for ResponseError {
+    fn from(_: BadField) -> Self {
+        ResponseError::Malformed
+    }
+}
 
 impl From<ChunkedError> for ResponseError {
     fn from(error: ChunkedError) -> Self {

@@ -10,8 +10,11 @@ use bytes::{Buf, Bytes, BytesMut};
 use http_body::Body as _;
 use tokio::io::AsyncWrite;
 
-use super::request::{RequestHead, Sending, write_chunk, write_last_chunk};
-use crate::body::{Body, BodyError};
+use super::request::{RequestHead, Sending};
+use crate::{
+    body::{Body, BodyError},
+    codec::{put_chunk, put_last_chunk},
+};
 
 /// What is still to be written.
 #[derive(Debug)]
@@ -105,7 +108,7 @@ impl Upload {
             return Ok(());
         }
         if self.sending == Sending::Chunked {
-            write_chunk(&data, &mut self.out);
+            put_chunk(&data, &mut self.out);
             return Ok(());
         }
         self.left =
@@ -124,7 +127,7 @@ impl Upload {
             return Err(UploadError::Client(BodyError::LengthBroken));
         }
         if self.sending == Sending::Chunked {
-            write_last_chunk(trailers, &mut self.out);
+            put_last_chunk(trailers, &mut self.out);
         }
         Ok(())
     }

@@ -5,15 +5,17 @@
 //! ```
 //!
 //! Two parties that disagree on where a body ends can be made to see different messages, so nothing is forgiven:
-//! every line ends in CRLF, sizes are at most 16 hexadecimal digits without sign or blanks, extensions hold no
-//! control characters. Extensions are read over and dropped. Bytes of data are handed on without a copy.
+//! every line ends in CRLF, sizes are at most 16 hexadecimal digits without a sign, blanks stand only before the `;` of an
+//! extension (as the RFC wants them taken), extensions hold no control characters. Extensions are read over and dropped. Bytes of data are handed on without a copy.
 //!
 //! Limits: [`EXTENSION_MAX`] bytes of extensions a body, [`TRAILER_MAX`] bytes of trailer fields.
 
 use std::fmt;
 
-use bytes::{Bytes, BytesMut};
-use http::{HeaderMap, HeaderName, HeaderValue};
+use bytes::BytesMut;
+use http::HeaderMap;
+
+use super::{Decoded, lines_end_in_crlf, read_fields};
 
 /// A decoder between two calls.
 #[derive(Debug)]
@@ -22,20 +24,10 @@ pub(crate) struct Chunked {
     extension_bytes: usize,
 }
 
-/// What [`Chunked::decode`] found at the front of the buffer.
-#[derive(Debug, PartialEq)]
-pub(crate) enum Decoded {
-    /// A piece of the body, never empty.
-    Data(Bytes),
-    /// The body is complete; `Some` if it had trailer fields.
-    End(Option<HeaderMap>),
-    /// Nothing more without further bytes.
-    NeedMore,
-}
-
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
     Size { value: u64, digits: u8 },
+    Blank { value: u64 },
     Extension { value: u64 },
     SizeLf { value: u64 },
     Data { left: u64 },
@@ -86,14 +78,15 @@ impl Chunked {
             }
             (State::Size { digits: 0, .. }, _) => Err(ChunkedError::NoSize),
             (State::Size { value, .. }, b'\r') => Ok(State::SizeLf { value }),
-            (State::Size { value, .. }, b';') => Ok(State::Extension { value }),
-            (State::Size { .. }, _) => Err(ChunkedError::BadSize),
+            (State::Size { value, .. } | State::Blank { value }, b';') => Ok(State::Extension { value }),
+            (State::Size { value, .. } | State::Blank { value }, b' ' | b'\t') => {
+                self.count_extension()?;
+                Ok(State::Blank { value })
+            }
+            (State::Size { .. } | State::Blank { .. }, _) => Err(ChunkedError::BadSize),
             (State::Extension { value }, b'\r') => Ok(State::SizeLf { value }),
             (State::Extension { value }, b'\t' | b' '..=b'~' | 0x80..=0xff) => {
-                self.extension_bytes += 1;
-                if self.extension_bytes > EXTENSION_MAX {
-                    return Err(ChunkedError::ExtensionTooLong);
-                }
+                self.count_extension()?;
                 Ok(State::Extension { value })
             }
             (State::Extension { .. }, _) => Err(ChunkedError::BadExtension),
@@ -103,6 +96,11 @@ impl Chunked {
             (State::DataLf, b'\n') => Ok(State::Size { value: 0, digits: 0 }),
             _ => Err(ChunkedError::NoCrlf),
         }
+    }
+
+    fn count_extension(&mut self) -> Result<(), ChunkedError> {
+        self.extension_bytes += 1;
+        if self.extension_bytes > EXTENSION_MAX { Err(ChunkedError::ExtensionTooLong) } else { Ok(()) }
     }
 
     fn trailers(&mut self, buffer: &mut BytesMut) -> Result<Decoded, ChunkedError> {
@@ -115,7 +113,9 @@ impl Chunked {
             if buffer.len() > TRAILER_MAX {
                 return Err(ChunkedError::TrailersTooLong);
             }
-            return Ok(Decoded::NeedMore);
+            // No need to wait for the end of what is wrong already.
+            let is_sound = lines_end_in_crlf(buffer);
+            return if is_sound { Ok(Decoded::NeedMore) } else { Err(ChunkedError::NoCrlf) };
         };
         if end + 4 > TRAILER_MAX {
             return Err(ChunkedError::TrailersTooLong);
@@ -127,20 +127,14 @@ impl Chunked {
 }
 
 fn parse_trailers(block: &[u8]) -> Result<HeaderMap, ChunkedError> {
-    if !super::response::lines_end_in_crlf(block) {
+    if !lines_end_in_crlf(block) {
         return Err(ChunkedError::NoCrlf);
     }
     let mut fields = [httparse::EMPTY_HEADER; TRAILER_FIELDS_MAX];
     let Ok(httparse::Status::Complete((_, fields))) = httparse::parse_headers(block, &mut fields) else {
         return Err(ChunkedError::BadTrailer);
     };
-    let mut map = HeaderMap::with_capacity(fields.len());
-    for field in fields {
-        let name = HeaderName::from_bytes(field.name.as_bytes()).map_err(|_| ChunkedError::BadTrailer)?;
-        let value = HeaderValue::from_bytes(field.value).map_err(|_| ChunkedError::BadTrailer)?;
-        map.append(name, value);
-    }
-    Ok(map)
+    read_fields(fields, block, 0).map_err(|_| ChunkedError::BadTrailer)
 }
 
 /// Why a body is not in the chunked coding.
@@ -209,7 +203,7 @@ mod tests {
 
     #[test]
     fn reads_sizes_extensions_and_trailers() {
-        let wire = b"5;a=\"b\"\r\nhello\r\n0a\r\n, big bye!\r\n0\r\nx-sum: 7\r\n\r\nNEXT";
+        let wire = b"5;a=\"b\"\r\nhello\r\n0a \t;x\r\n, big bye!\r\n0\r\nx-sum: 7\r\n\r\nNEXT";
         let (body, trailers, left) = decode(wire, &[]).unwrap().unwrap();
         assert_eq!(body, b"hello, big bye!");
         assert_eq!(trailers.unwrap()["x-sum"], "7");
@@ -225,6 +219,9 @@ mod tests {
             (b" 1\r\n", NoSize),
             (b"0x1\r\n", BadSize),
             (b"1 \r\na", BadSize),
+            (b"1 x\r\na", BadSize),
+            (b"1\r\r;x\na", NoCrlf),
+            (b"G\r\n", NoSize),
             (b"1\na\r\n", BadSize),
             (b"10000000000000000\r\n", SizeTooLarge),
             (b"1;\0\r\na\r\n", BadExtension),
@@ -233,6 +230,10 @@ mod tests {
             (b"1\r\na\n0\r\n\r\n", NoCrlf),
             (b"1\r\na\r0\r\n\r\n", NoCrlf),
             (b"0\r\nx: 1\nTE: y\r\n\r\n", NoCrlf),
+            (b"0\r\nx: 1\nGET /smuggled HTTP/1.1\n\n", NoCrlf),
+            (b"0\r\n\n", NoCrlf),
+            (b"0\n\r\n", BadSize),
+            (b"0\r\n folded: y\r\n\r\n", BadTrailer),
             (b"0\r\nno colon\r\n\r\n", BadTrailer),
             (b"0\r\nx : 1\r\n\r\n", BadTrailer),
         ] {

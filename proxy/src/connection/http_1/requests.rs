@@ -1,0 +1,353 @@
+//! The requests of one connection, one after another: read a head, have it answered, write the answer, again.
+
+use std::{
+    fmt,
+    future::{Future, poll_fn},
+    io,
+    pin::{Pin, pin},
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use http::{HeaderValue, Request, Response, header, uri::Scheme};
+use http_body::Body;
+use parking_lot::Mutex;
+use tokio::{sync::watch, time::Instant};
+
+use super::{
+    alarm::Alarm,
+    head::{Fault, Head, HeadLimits, Length},
+    inbound::{Inbound, Piece},
+    turn::{RequestBody, Turn},
+    wire::Wire,
+    write::{Asked, Broken, Outbound},
+};
+use crate::{
+    body::BodyError,
+    client_body::Incoming,
+    config::{ConnectionLimits, Timeouts},
+    connection::{Shared, farewell},
+    error::plain,
+    pace::Pace,
+    serve::{Client, serve},
+    tunnel::{Stream, Tunnel},
+};
+
+/// A connection that speaks HTTP/1.
+pub(in crate::connection) struct Connection {
+    shared: Arc<Shared>,
+    client: Client,
+    timeouts: Timeouts,
+    limits: ConnectionLimits,
+    /// Fails when the listener has ended.
+    closing: watch::Receiver<()>,
+    wire: Arc<Mutex<Wire>>,
+    alarm: Alarm,
+    /// Requests begun so far.
+    served: u64,
+}
+
+/// What follows an answer.
+enum Then {
+    /// Another request.
+    Next,
+    /// We close, and the client does not know yet.
+    Close,
+    /// It closes: it knows that nothing more comes.
+    End,
+    /// It is gone, or has to see that its answer is not whole.
+    Gone,
+    Tunnel(Tunnel),
+}
+
+impl Connection {
+    /// A connection whose first bytes were read already.
+    pub(in crate::connection) fn new(
+        shared: Arc<Shared>,
+        client: Client,
+        stream: Box<dyn Stream>,
+        first: &[u8],
+        closing: watch::Receiver<()>,
+    ) -> Self {
+        let (timeouts, limits, fields) = {
+            let state = shared.state.load();
+            (state.timeouts, state.limits, state.admission.limits.fields)
+        };
+        let mut inbound = Inbound::new(HeadLimits { len: limits.head_len, fields });
+        inbound.push(first);
+        let wire = Arc::new(Mutex::new(Wire::new(stream, inbound)));
+        let alarm = Alarm::new(Instant::now() + timeouts.read);
+        Connection { shared, client, timeouts, limits, closing, wire, alarm, served: 0 }
+    }
+
+    /// Serves it to its end. What a request needs is boxed: nothing of it is held while there is none.
+    pub(in crate::connection) async fn serve(mut self) {
+        let mut farewell =
+            Farewell { future: Some(Box::pin(farewell(self.closing.clone()))), has_listened: false };
+        loop {
+            let then = match self.next(&mut farewell).await {
+                Some(Ok(head)) => Box::pin(self.answer(head)).await,
+                Some(Err(fault)) => Box::pin(self.refuse(fault)).await,
+                None => Then::End,
+            };
+            match then {
+                Then::Next => {}
+                Then::Close => return Box::pin(self.close(LINGER)).await,
+                Then::End => return Box::pin(self.close(Duration::ZERO)).await,
+                Then::Gone => return,
+                Then::Tunnel(tunnel) => {
+                    let (client, early) = self.wire.lock().take();
+                    return Box::pin(tunnel.run(client, early)).await;
+                }
+            }
+        }
+    }
+
+    /// Waits for the head of a request: the first, and whatever has begun, `http_read_timeout`; else `idle_timeout`. Nothing
+    /// when the client leaves or takes longer.
+    async fn next(&mut self, farewell: &mut Farewell<impl Future>) -> Option<Result<Head, Fault>> {
+        let since = Instant::now();
+        let mut begun = (self.served == 0).then_some(since);
+        poll_fn(|cx| {
+            let mut wire = self.wire.lock();
+            loop {
+                match wire.inbound.head() {
+                    Ok(Some(head)) => return Poll::Ready(Some(Ok(head))),
+                    Err(fault) => return Poll::Ready(Some(Err(fault))),
+                    Ok(None) if !wire.inbound.is_empty() => begun = begun.or_else(|| Some(Instant::now())),
+                    Ok(None) => {}
+                }
+                match wire.poll_fill(cx) {
+                    Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(None),
+                    Poll::Ready(Ok(_)) => {}
+                    Poll::Pending => break,
+                }
+            }
+            let deadline = begun.map_or(since + self.timeouts.idle, |begun| begun + self.timeouts.read);
+            if self.alarm.poll(deadline, cx).is_ready() {
+                return Poll::Ready(None);
+            }
+            if farewell.is_over(&self.closing, cx) && wire.inbound.is_empty() {
+                return Poll::Ready(None);
+            }
+            Poll::Pending
+        })
+        .await
+    }
+
+    /// Has a request answered, and writes the answer.
+    async fn answer(&mut self, head: Head) -> Then {
+        self.served += 1;
+        let latest = Instant::now() + self.timeouts.request;
+        let asked = Asked::by(&head);
+        let turn = Turn::begin(&self.wire, &head);
+        let incoming = match head.length {
+            Length::Bytes(0) => Incoming::Nothing,
+            length => Incoming::One(RequestBody::new(turn.clone(), length)),
+        };
+        let request = Request::from_parts(head.parts, incoming);
+        let state = self.shared.state.load_full();
+        let answered = {
+            let mut serving = pin!(serve(&state, &self.shared.observer, &self.client, request, Some(&turn)));
+            poll_fn(|cx| match serving.as_mut().poll(cx) {
+                Poll::Ready(response) => Poll::Ready(Some(response)),
+                Poll::Pending => self.wire.lock().poll_left(cx).map(|()| None),
+            })
+            .await
+        };
+        match answered {
+            Some(response) => self.send(response, asked, latest).await,
+            // Nobody is there to hear it.
+            None => Then::Gone,
+        }
+    }
+
+    /// Answers what is no request. Nothing behind it can be trusted to be one.
+    async fn refuse(&mut self, fault: Fault) -> Then {
+        tracing::debug!(client = %self.client.peer.address, %fault, "no request");
+        let latest = Instant::now() + self.timeouts.request;
+        let mut response = plain(fault.status());
+        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+        self.send(response, Asked::by_nobody(), latest).await;
+        Then::Close
+    }
+
+    /// Writes an answer, as fast as the client takes it; `latest` it must have all of it.
+    async fn send<B>(&mut self, response: Response<B>, asked: Asked, latest: Instant) -> Then
+    where
+        B: Body<Data = Bytes, Error = BodyError> + Unpin,
+    {
+        let (parts, mut body) = response.into_parts();
+        let can_stay = self.wire.lock().answer()
+            && self.served < self.limits.requests
+            && self.closing.has_changed().is_ok();
+        let mut outbound = Outbound::new(&parts, &body.size_hint(), asked, can_stay);
+        let written = self.write(&mut outbound, &mut body, latest).await;
+        // Counts, the log, the member's connection: whatever waits for the end of the body.
+        drop(body);
+        if let Err(cut) = written {
+            tracing::debug!(client = %self.client.peer.address, %cut, "answer broken off");
+            return Then::Gone;
+        }
+        let (tunnel, is_whole) = {
+            let mut wire = self.wire.lock();
+            (wire.finish(), wire.inbound.is_between_messages())
+        };
+        match tunnel {
+            Some(tunnel) => Then::Tunnel(tunnel),
+            None if outbound.keep_alive && (is_whole || self.drain().await) => Then::Next,
+            None if is_whole && !asked.keep_alive => Then::End,
+            None => Then::Close,
+        }
+    }
+
+    async fn write<B>(&mut self, outbound: &mut Outbound, body: &mut B, latest: Instant) -> Result<(), Cut>
+    where
+        B: Body<Data = Bytes, Error = BodyError> + Unpin,
+    {
+        let mut pace = Pace::new(self.timeouts.write, self.limits.body_rate_min);
+        let mut taken = 0;
+        poll_fn(|cx| {
+            loop {
+                outbound.fill(body, cx)?;
+                let mut wire = self.wire.lock();
+                let sent = wire.poll_send(outbound, cx)?;
+                if outbound.written > taken {
+                    taken = outbound.written;
+                    if pace.is_too_slow(taken, Instant::now) {
+                        return Poll::Ready(Err(Cut::Slow));
+                    }
+                }
+                if sent.is_pending() {
+                    let deadline = pace.wait(Instant::now()).min(latest);
+                    return self.alarm.poll(deadline, cx).map(|()| Err(Cut::Slow));
+                }
+                if outbound.is_done() {
+                    return wire.poll_flush(cx).map_err(Cut::Io);
+                }
+                if outbound.is_starved() {
+                    // What was written must not wait in a TLS buffer for a member that is slow to go on.
+                    let _ = wire.poll_flush(cx)?;
+                    return wire.poll_left(cx).map(|()| Err(Cut::Left));
+                }
+            }
+        })
+        .await
+    }
+
+    /// Reads the rest of a request that was answered before it was there; false if that is too much to wait for.
+    async fn drain(&mut self) -> bool {
+        let deadline = Instant::now() + self.timeouts.read;
+        let mut room = DRAIN_MAX;
+        poll_fn(|cx| {
+            let mut wire = self.wire.lock();
+            while !wire.inbound.is_between_messages() {
+                if wire.inbound.left().is_some_and(|left| left > room) {
+                    return Poll::Ready(false);
+                }
+                match wire.poll_piece(cx) {
+                    Poll::Ready(Ok(Piece::Data(data))) if data.len() as u64 <= room => {
+                        room -= data.len() as u64;
+                    }
+                    Poll::Ready(Ok(Piece::End(_))) => {}
+                    Poll::Ready(_) => return Poll::Ready(false),
+                    Poll::Pending => return self.alarm.poll(deadline, cx).map(|()| false),
+                }
+            }
+            Poll::Ready(true)
+        })
+        .await
+    }
+
+    /// Says that nothing more comes. What the client is just sending is read for as long as `linger`, so that it is not
+    /// reset before it has read its answer (RFC 9112 §9.6).
+    async fn close(&mut self, linger: Duration) {
+        let is_plain = self.client.scheme != Scheme::HTTPS;
+        if is_plain && linger.is_zero() {
+            return;
+        }
+        let latest = Instant::now() + if linger.is_zero() { self.timeouts.write } else { linger };
+        let mut is_shut = false;
+        poll_fn(|cx| {
+            let mut wire = self.wire.lock();
+            loop {
+                let polled = if is_shut {
+                    wire.poll_discard(cx).map_ok(|count| count == 0)
+                } else {
+                    is_shut = true;
+                    wire.poll_shutdown(cx).map_ok(|()| linger.is_zero())
+                };
+                match polled {
+                    Poll::Ready(Ok(false)) => {}
+                    Poll::Ready(_) => return Poll::Ready(()),
+                    Poll::Pending => return self.alarm.poll(latest, cx),
+                }
+            }
+        })
+        .await;
+    }
+}
+
+/// Why an answer breaks off.
+#[derive(Debug)]
+enum Cut {
+    /// The client has left.
+    Left,
+    /// It takes too little, or has taken too long.
+    Slow,
+    Io(io::Error),
+    /// The answer's body failed, or is not as long as it says.
+    Body(Broken<BodyError>),
+}
+
+impl From<io::Error> for Cut {
+    fn from(error: io::Error) -> Self {
+        Cut::Io(error)
+    }
+}
+
+impl From<Broken<BodyError>> for Cut {
+    fn from(broken: Broken<BodyError>) -> Self {
+        Cut::Body(broken)
+    }
+}
+
+impl fmt::Display for Cut {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Cut::Left => f.write_str("the client left"),
+            Cut::Slow => f.write_str("the client takes too little, or took too long"),
+            Cut::Io(error) => error.fmt(f),
+            Cut::Body(Broken::Body(error)) => error.fmt(f),
+            Cut::Body(Broken::Length) => f.write_str("response body: not as many bytes as announced"),
+        }
+    }
+}
+
+/// When the listener ends, and a client that was silent since has had time for one more request.
+struct Farewell<F> {
+    /// Nothing once it is over.
+    future: Option<Pin<Box<F>>>,
+    has_listened: bool,
+}
+
+impl<F: Future> Farewell<F> {
+    fn is_over(&mut self, closing: &watch::Receiver<()>, cx: &mut Context<'_>) -> bool {
+        // Polled once to listen, and then only when there is something to hear.
+        if self.has_listened && closing.has_changed().is_ok() {
+            return false;
+        }
+        self.has_listened = true;
+        if self.future.as_mut().is_some_and(|future| future.as_mut().poll(cx).is_ready()) {
+            self.future = None;
+        }
+        self.future.is_none()
+    }
+}
+
+/// Bytes of a body nobody wants that are read, so that the connection can serve on.
+const DRAIN_MAX: u64 = 64 << 10;
+/// How long a connection that we close is still read from.
+const LINGER: Duration = Duration::from_secs(2);

@@ -1,9 +1,12 @@
 //! Before a connection is served: may it come in, who is it, and does it speak TLS?
 //!
 //! ```text
-//!   accepted ─► room for one more? ─► PROXY header, of trusted peers ─► room for this client? ─► TLS handshake ─► served
-//!                  └ 503, close          └ close                          └ 503, close              └ close
+//!   descriptors for one more? ─► accept ─► room for one more? ─► PROXY header, of trusted peers ─► room for this client? ─► TLS ─► served
+//!     └ wait, in the kernel's queue           └ 503, close          └ close                          └ 503, close
 //! ```
+//!
+//! The first question is about the machine and not about policy: a client whose request needs a member needs a second
+//! descriptor, and what the proxy cannot answer it does not accept.
 //!
 //! With `proxy_protocol`, a peer of `trusted_proxies` must begin with a header, within `http_read_timeout`: without one,
 //! or with one that is malformed, its connection is closed without a word. Everybody else is a client under its own
@@ -18,7 +21,7 @@ use std::{
     net::IpAddr,
     sync::{
         Arc,
-        atomic::{AtomicUsize, Ordering::Relaxed},
+        atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed},
     },
     time::Duration,
 };
@@ -26,6 +29,7 @@ use std::{
 use parking_lot::Mutex;
 use tokio::{
     io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _},
+    sync::{OwnedSemaphorePermit, Semaphore},
     time::timeout,
 };
 
@@ -35,8 +39,13 @@ use crate::{
 };
 
 /// Who is inside.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Entrance {
+    /// One for each client that there are descriptors for.
+    seats: Arc<Semaphore>,
+    seats_max: usize,
+    /// The last who came had to wait.
+    was_full: AtomicBool,
     all: AtomicUsize,
     /// Counted only where there is a limit.
     by_client: Mutex<HashMap<IpAddr, u32>>,
@@ -47,12 +56,45 @@ pub(crate) struct Entrance {
 pub(crate) struct Ticket {
     entrance: Arc<Entrance>,
     client: Option<IpAddr>,
+    _room: Room,
+}
+
+/// The descriptors of one client.
+#[derive(Debug)]
+pub(crate) struct Room {
+    _permit: Option<OwnedSemaphorePermit>,
 }
 
 impl Entrance {
+    /// An entrance for as many as there are descriptors for.
+    pub(crate) fn new(seats_max: usize) -> Self {
+        let seats_max = seats_max.min(Semaphore::MAX_PERMITS);
+        Entrance {
+            seats: Arc::new(Semaphore::new(seats_max)),
+            seats_max,
+            was_full: AtomicBool::new(false),
+            all: AtomicUsize::new(0),
+            by_client: Mutex::default(),
+        }
+    }
+
+    /// Waits until there are descriptors for one more.
+    pub(crate) async fn room(&self) -> Room {
+        if let Ok(permit) = Arc::clone(&self.seats).try_acquire_owned() {
+            self.was_full.store(false, Relaxed);
+            return Room { _permit: Some(permit) };
+        }
+        if !self.was_full.swap(true, Relaxed) {
+            let clients = self.seats_max;
+            tracing::warn!(clients, "no file descriptors for further clients; they wait until one goes");
+        }
+        // It is never closed.
+        Room { _permit: Arc::clone(&self.seats).acquire_owned().await.ok() }
+    }
+
     /// A place for a connection, if there is one left.
-    pub(crate) fn admit(self: &Arc<Self>, limits: &ConnectionLimits) -> Option<Ticket> {
-        let ticket = Ticket { entrance: Arc::clone(self), client: None };
+    pub(crate) fn admit(self: &Arc<Self>, room: Room, limits: &ConnectionLimits) -> Option<Ticket> {
+        let ticket = Ticket { entrance: Arc::clone(self), client: None, _room: room };
         // Relaxed: the counter orders nothing else. The ticket is made first, so that a refused one is counted back.
         let before = self.all.fetch_add(1, Relaxed);
         (before < limits.connections).then_some(ticket)
@@ -125,28 +167,39 @@ const FAREWELL: Duration = Duration::from_millis(500);
 mod tests {
     use super::*;
 
-    #[test]
-    fn places_are_given_back() {
-        let entrance = Arc::<Entrance>::default();
+    #[tokio::test]
+    async fn places_are_given_back() {
+        let entrance = Arc::new(Entrance::new(5));
         let limits = ConnectionLimits {
             connections: 3,
             connections_per_client: Some(1),
             ..ConnectionLimits::default()
         };
         let [a, b] = [[192, 0, 2, 1], [192, 0, 2, 2]].map(IpAddr::from);
-        let mut first = entrance.admit(&limits).unwrap();
+        let mut first = entrance.admit(entrance.room().await, &limits).unwrap();
         assert!(first.is_for(a, &limits));
-        let mut second = entrance.admit(&limits).unwrap();
+        let mut second = entrance.admit(entrance.room().await, &limits).unwrap();
         assert!(!second.is_for(a, &limits) && second.is_for(b, &limits));
-        let third = entrance.admit(&limits).unwrap();
-        assert!(entrance.admit(&limits).is_none());
-        assert!(entrance.admit(&limits).is_none(), "who was refused is not counted");
+        let third = entrance.admit(entrance.room().await, &limits).unwrap();
+        assert!(entrance.admit(entrance.room().await, &limits).is_none());
+        assert!(entrance.admit(entrance.room().await, &limits).is_none(), "who was refused is not counted");
         drop((first, third));
-        let mut again = entrance.admit(&limits).unwrap();
+        let mut again = entrance.admit(entrance.room().await, &limits).unwrap();
         assert!(again.is_for(a, &limits));
         drop((again, second));
         assert_eq!(entrance.all.load(Relaxed), 0);
         assert!(entrance.by_client.lock().is_empty());
+    }
+
+    #[tokio::test]
+    async fn who_finds_no_descriptors_waits_until_somebody_goes() {
+        let entrance = Arc::new(Entrance::new(2));
+        let held = [entrance.room().await, entrance.room().await];
+        let mut waiting = Box::pin(entrance.room());
+        assert!(futures_util::poll!(&mut waiting).is_pending());
+        drop(held);
+        waiting.await;
+        assert_eq!(entrance.seats.available_permits(), 2);
     }
 
     #[tokio::test]

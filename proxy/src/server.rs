@@ -8,12 +8,12 @@
 
 mod admin;
 mod desk;
+mod listener;
 
 use std::{
     hash::{BuildHasher as _, RandomState},
     io,
     net::IpAddr,
-    os::fd::AsFd as _,
     path::Path,
     pin::pin,
     sync::{
@@ -28,18 +28,21 @@ use http::uri::Scheme;
 use parking_lot::Mutex;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
-    net::{TcpListener, UnixListener},
     runtime::Handle,
     sync::watch,
     time::{Instant, MissedTickBehavior, timeout_at},
 };
 use tokio_rustls::TlsAcceptor;
 
+pub use listener::Listener;
+use listener::{Accepted, is_of_one_connection};
+
 use crate::{
     cached::Opened,
-    config::{Config, Listen},
+    config::Config,
     connection::{Shared, serve_connection},
-    entrance::{turn_away, who},
+    descriptors,
+    entrance::{Entrance, Room, turn_away, who},
     filter::Filter,
     observe::{CacheFacts, Counters, EventKind, Observer},
     reload::ReloadError,
@@ -157,14 +160,14 @@ impl Proxy {
         self.shared.settle_names().await;
         let mut cannot = false;
         loop {
-            let accepted = tokio::select! {
-                accepted = listener.accept() => accepted,
+            let (accepted, room) = tokio::select! {
+                accepted = self.accept(&listener) => accepted,
                 () = &mut stopped => break,
             };
             match accepted {
                 Ok(accepted) => {
                     cannot = false;
-                    self.spawn(accepted, &listener, &closing, seat.as_ref());
+                    self.spawn(accepted, room, &listener, &closing, seat.as_ref());
                 }
                 Err(error) if is_of_one_connection(&error) => {}
                 Err(error) => {
@@ -179,11 +182,17 @@ impl Proxy {
         }
         // Whom the kernel has welcomed is not turned away: closing the listener would reset them.
         let latest = Instant::now() + LAST_CALL * 10;
-        while let Ok(Ok(accepted)) =
-            timeout_at(latest.min(Instant::now() + LAST_CALL), listener.accept()).await
+        while let Ok((Ok(accepted), room)) =
+            timeout_at(latest.min(Instant::now() + LAST_CALL), self.accept(&listener)).await
         {
-            self.spawn(accepted, &listener, &closing, seat.as_ref());
+            self.spawn(accepted, room, &listener, &closing, seat.as_ref());
         }
+    }
+
+    /// The next connection, once there are descriptors for it and for its way to a member.
+    async fn accept(&self, listener: &Listener) -> (io::Result<(Accepted, IpAddr)>, Room) {
+        let room = self.shared.entrance.room().await;
+        (listener.accept().await, room)
     }
 
     /// No new connections; each open one finishes the request it is at and closes. Returns at once.
@@ -229,7 +238,7 @@ impl Proxy {
                 ticks.tick().await;
                 let Some(shared) = shared.upgrade() else { return };
                 let (state, now) = (shared.state.load(), Instant::now());
-                tender.tick(state.groups(), now);
+                tender.tick(state.groups(), now, &shared.observer.events);
                 state.directory.ask(state.names(), &state.dns, now);
                 let news = state.directory.news();
                 if std::mem::replace(&mut heard, news) != news {
@@ -242,6 +251,7 @@ impl Proxy {
     fn spawn(
         &self,
         (stream, address): (Accepted, IpAddr),
+        room: Room,
         listener: &Listener,
         closing: &watch::Sender<()>,
         seat: Option<&Seat>,
@@ -262,10 +272,10 @@ impl Proxy {
         let busy = chosen.map(Seat::occupy);
         match stream {
             Accepted::Tcp(stream) => {
-                handle.spawn(welcome(shared, stream, address, tls, closing, busy));
+                handle.spawn(welcome(shared, stream, (address, room), tls, closing, busy));
             }
             Accepted::Unix(stream) => {
-                handle.spawn(welcome(shared, stream, address, tls, closing, busy));
+                handle.spawn(welcome(shared, stream, (address, room), tls, closing, busy));
             }
         }
     }
@@ -302,7 +312,7 @@ impl Builder<'_> {
             is_tended: AtomicBool::new(false),
             observer,
             filters: self.filters.into(),
-            entrance: Arc::default(),
+            entrance: Arc::new(Entrance::new(descriptors::clients_max())),
             draining: watch::Sender::new(false),
         };
         Ok(Proxy { shared: Arc::new(shared) })
@@ -313,7 +323,7 @@ impl Builder<'_> {
 async fn welcome<S>(
     shared: Arc<Shared>,
     stream: S,
-    address: IpAddr,
+    (address, room): (IpAddr, Room),
     tls: Option<Arc<rustls::ServerConfig>>,
     closing: watch::Receiver<()>,
     _busy: Option<Busy>,
@@ -322,7 +332,7 @@ async fn welcome<S>(
 {
     let state = shared.state.load_full();
     let limit = state.timeouts.read;
-    let Some(mut ticket) = shared.entrance.admit(&state.limits) else {
+    let Some(mut ticket) = shared.entrance.admit(room, &state.limits) else {
         return if tls.is_none() {
             turn_away(stream).await;
         };
@@ -353,175 +363,6 @@ async fn welcome<S>(
     }
 }
 
-/// An open listener.
-#[derive(Debug)]
-pub enum Listener {
-    /// IPv4, IPv6 or both.
-    Tcp(TcpListener),
-    /// A socket in the file system.
-    Unix(UnixListener),
-}
-
-enum Accepted {
-    Tcp(tokio::net::TcpStream),
-    Unix(tokio::net::UnixStream),
-}
-
-impl Accepted {
-    /// The same stream in another event loop.
-    fn move_to(self, seat: &Seat) -> io::Result<Accepted> {
-        let _entered = seat.handle().enter();
-        Ok(match self {
-            Accepted::Tcp(stream) => Accepted::Tcp(tokio::net::TcpStream::from_std(stream.into_std()?)?),
-            Accepted::Unix(stream) => Accepted::Unix(tokio::net::UnixStream::from_std(stream.into_std()?)?),
-        })
-    }
-}
-
-impl Listener {
-    /// Opens the place that the configuration names.
-    ///
-    /// # Errors
-    /// When the place is taken, not ours, or not there.
-    pub fn bind(place: &Listen) -> io::Result<Listener> {
-        match place {
-            Listen::Unix(path) => bind_unix(path).map(Listener::Unix),
-            Listen::Tcp(address) => bind_tcp(*address).map(Listener::Tcp),
-        }
-    }
-
-    /// Opens the place as soon as nobody else has it.
-    pub(crate) async fn bind_once_free(place: &Listen) -> Listener {
-        loop {
-            match Listener::bind(place) {
-                Ok(listener) => return listener,
-                Err(error) => tracing::debug!(%error, listen = %place, "still waiting"),
-            }
-            tokio::time::sleep(ACCEPT_PAUSE).await;
-        }
-    }
-
-    /// Takes over the sockets that systemd, or another process that follows its protocol, has opened for us
-    /// (`LISTEN_FDS`). They stay open while one process hands over to the next, so nobody is refused.
-    ///
-    /// # Errors
-    /// When one of them is neither a TCP nor a Unix listener.
-    pub fn inherited() -> io::Result<Vec<Listener>> {
-        let mut passed = listenfd::ListenFd::from_env();
-        let mut listeners = Vec::new();
-        for at in 0..passed.len() {
-            let listener = match passed.take_tcp_listener(at) {
-                Ok(Some(tcp)) => {
-                    tcp.set_nonblocking(true)?;
-                    Listener::Tcp(TcpListener::from_std(tcp)?)
-                }
-                _ => match passed.take_unix_listener(at)? {
-                    Some(unix) => {
-                        unix.set_nonblocking(true)?;
-                        Listener::Unix(UnixListener::from_std(unix)?)
-                    }
-                    None => continue,
-                },
-            };
-            listeners.push(listener);
-        }
-        Ok(listeners)
-    }
-
-    /// Whether it listens at `place`.
-    #[must_use]
-    pub fn stands_at(&self, place: &Listen) -> bool {
-        match (self, place) {
-            (Listener::Tcp(listener), Listen::Tcp(wanted)) => listener.local_addr().is_ok_and(|found| {
-                // 0.0.0.0 stands for every address too, where the machine has no IPv6.
-                found == *wanted
-                    || found.port() == wanted.port()
-                        && found.ip().is_unspecified()
-                        && wanted.ip().is_unspecified()
-            }),
-            (Listener::Unix(listener), Listen::Unix(wanted)) => {
-                listener.local_addr().is_ok_and(|found| found.as_pathname() == Some(wanted))
-            }
-            _ => false,
-        }
-    }
-
-    /// The same socket in the event loop of `seat`.
-    pub(crate) fn share_with(&self, seat: &Seat) -> io::Result<Listener> {
-        let _entered = seat.handle().enter();
-        Ok(match self {
-            Listener::Tcp(listener) => {
-                let same = std::net::TcpListener::from(listener.as_fd().try_clone_to_owned()?);
-                Listener::Tcp(TcpListener::from_std(same)?)
-            }
-            Listener::Unix(listener) => {
-                let same = std::os::unix::net::UnixListener::from(listener.as_fd().try_clone_to_owned()?);
-                Listener::Unix(UnixListener::from_std(same)?)
-            }
-        })
-    }
-
-    async fn accept(&self) -> io::Result<(Accepted, IpAddr)> {
-        match self {
-            Listener::Tcp(listener) => {
-                let (stream, address) = listener.accept().await?;
-                stream.set_nodelay(true)?;
-                Ok((Accepted::Tcp(stream), address.ip().to_canonical()))
-            }
-            Listener::Unix(listener) => {
-                let (stream, _) = listener.accept().await?;
-                Ok((Accepted::Unix(stream), IpAddr::from([127, 0, 0, 1])))
-            }
-        }
-    }
-}
-
-impl From<TcpListener> for Listener {
-    fn from(listener: TcpListener) -> Self {
-        Listener::Tcp(listener)
-    }
-}
-
-/// A socket file that nobody listens at any more was left behind by a process that was killed: it is replaced.
-fn bind_unix(path: &Path) -> io::Result<UnixListener> {
-    match UnixListener::bind(path) {
-        Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
-            let asked = std::os::unix::net::UnixStream::connect(path);
-            if !asked.is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused) {
-                return Err(error);
-            }
-            std::fs::remove_file(path)?;
-            UnixListener::bind(path)
-        }
-        bound => bound,
-    }
-}
-
-fn bind_tcp(address: std::net::SocketAddr) -> io::Result<TcpListener> {
-    use socket2::{Domain, Protocol, Socket, Type};
-    let is_any = address.ip() == IpAddr::from([0u16; 8]);
-    let socket = match Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP)) {
-        // ":8080" means every address of both families; of one, where the machine has no IPv6.
-        Err(_) if is_any => return bind_tcp(([0u8; 4], address.port()).into()),
-        made => made?,
-    };
-    if is_any {
-        socket.set_only_v6(false)?;
-    }
-    socket.set_reuse_address(true)?;
-    socket.set_nonblocking(true)?;
-    socket.bind(&address.into())?;
-    socket.listen(BACKLOG)?;
-    TcpListener::from_std(socket.into())
-}
-
-/// The client left between its handshake and our accept.
-fn is_of_one_connection(error: &io::Error) -> bool {
-    use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset, InvalidInput};
-    matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset | InvalidInput)
-}
-
 /// How long a closing listener waits for one more connection in its queue, ten times at most.
 const LAST_CALL: Duration = Duration::from_millis(5);
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
-const BACKLOG: i32 = 4096;

@@ -7,12 +7,13 @@ mod support;
 use std::{
     fs,
     io::{ErrorKind, Read as _},
-    process::Command,
+    net::Shutdown,
+    process::{Command, Stdio},
     thread::sleep,
     time::{Duration, Instant},
 };
 
-use support::{Client, Evenly, Load, Upstream, eventually, scaled};
+use support::{Client, Evenly, Load, Upstream, free_port, scaled};
 
 fn start(up: &Upstream, more: &str) -> Evenly {
     Evenly::start(&format!("proxy_pass = [\"{}\"]\n{more}", up.address), "")
@@ -94,55 +95,105 @@ fn slowloris() {
     assert!(took < Duration::from_secs(scaled(30, 6)), "{took:?}");
 }
 
-/// 256 file descriptors and many more clients: it waits, serves whom it can, and recovers.
+/// 256 file descriptors and many more clients: whom it accepts it answers, from members that it has to dial, and who
+/// comes when it has no descriptors left waits for its turn.
 #[test]
 fn few_file_descriptors() {
-    let up = Upstream::start("a");
-    let evenly = start(&up, "");
-    let limit =
-        Command::new("prlimit").args(["--nofile=256:256", "--pid", &evenly.pid().to_string()]).status();
-    assert!(limit.is_ok_and(|status| status.success()), "prlimit (package util-linux) is needed");
-    let clients: Vec<Client> = (0..scaled(400, 1000)).map(|_| evenly.client()).collect();
-    eventually("it is out of descriptors", || evenly.stderr().contains("cannot accept"));
-    let most = fds(&evenly);
-    drop(clients);
-    let freed = Instant::now();
-    let mut client = evenly.client();
-    assert_eq!(client.get("/").status, 200);
-    let took = freed.elapsed();
+    let ups = ["a", "b"].map(Upstream::start);
+    let [a, b] = ups.each_ref().map(|up| up.address.to_string());
+    let rest = format!("[admin]\nlisten = \"127.0.0.1:{}\"", free_port());
+    let server = format!("proxy_pass = [\"{a}\", \"{b}\"]\nhttp_read_timeout = 120");
+    let evenly = Evenly::start_within(256, &server, &rest);
+    let operate = |verb: &[&str], member: &str| {
+        let mut command = Command::new(Evenly::binary());
+        command.arg("drain").args(verb).args(["-c", evenly.config_file.to_str().unwrap(), member]);
+        assert!(command.stdout(Stdio::null()).status().unwrap().success());
+    };
+    let count = scaled(400, 1000) as usize;
+    let mut most = 0;
+    // All at one member, and then all at the other one: what is kept open to the first is in the way.
+    for away in [&a, &b] {
+        operate(&[], away);
+        let mut clients: Vec<Client> = (0..count).map(|_| evenly.client()).collect();
+        for client in &mut clients {
+            client.send(b"GET /delay/100 HTTP/1.1\r\nHost: test\r\n\r\n").unwrap();
+        }
+        for client in &mut clients {
+            let reply = client.reply("GET").unwrap();
+            assert_eq!(reply.status, 200, "{}", reply.text());
+            most = most.max(fds(&evenly));
+            // It goes, and somebody who waits comes in.
+            client.writer().shutdown(Shutdown::Both).unwrap();
+        }
+        operate(&["--undo"], away);
+    }
     let load = Load::start(evenly.address, 8, "/", 200);
     load.goes_on(500);
     let report = load.stop();
-    report.print("256 file descriptors", &format!("{most} open at most, first 200 {took:.0?} after"));
+    report.print("256 file descriptors", &format!("{} answered, {most} open at most", 2 * count));
     report.none_failed();
-    assert!(!evenly.stderr().contains("panicked"));
-    assert!(took < Duration::from_secs(scaled(30, 2)), "{took:?}");
+    assert!(evenly.stderr().contains("no file descriptors for further clients"), "{}", evenly.stderr());
+    assert!(!evenly.stderr().contains("cannot accept") && most < 256, "{most}");
 }
 
-/// Mixed load for a while: memory and descriptors are at the end what they were after warming up.
+/// Mixed load for a while, with clients that come, break off and go, and reloads: memory and descriptors are at the end
+/// what they were after warming up.
 #[test]
 fn soak() {
     let ups = ["a", "b", "c"].map(Upstream::start);
     let list: Vec<String> = ups.iter().map(|up| format!("\"{}\"", up.address)).collect();
     let evenly =
         Evenly::start(&format!("proxy_pass = [{}]\ncache = true\ncache_timeout = 60", list.join(", ")), "");
-    let loads = ["/", "/max-age/1", "/bytes/100000"].map(|path| Load::start(evenly.address, 4, path, 200));
-    let warm = |secs| {
+    // What leaks, leaks by requests and by hours: a machine that has something else to do can do this beside it.
+    let pause = Duration::from_millis(scaled(0, 5));
+    let loads =
+        ["/", "/max-age/1", "/bytes/100000"].map(|path| Load::paced(evenly.address, 4, path, 200, pause));
+    let turns = |seconds| {
+        let until = Instant::now() + Duration::from_secs(seconds);
+        let mut turn = 0_u32;
+        while turn < 20 || Instant::now() < until {
+            restless_client(&evenly);
+            if turn.is_multiple_of(20) {
+                evenly.signal("HUP");
+            }
+            turn += 1;
+            sleep(Duration::from_millis(scaled(1, 50)));
+        }
         loads.iter().for_each(|load| load.goes_on(1000));
-        sleep(Duration::from_secs(secs));
+        turn
     };
-    warm(scaled(0, 30));
+    turns(scaled(0, 30));
     let (memory, descriptors) = (evenly.rss_kib(), fds(&evenly));
-    warm(scaled(0, soak_seconds()));
+    let (mut on_the_way, mut restless) = (Vec::new(), 0);
+    for _ in 0..10 {
+        restless += turns(scaled(0, soak_seconds() / 10));
+        on_the_way.push(evenly.rss_kib().to_string());
+    }
     let (memory_after, descriptors_after) = (evenly.rss_kib(), fds(&evenly));
+    let reloads = evenly.stderr().matches("is in effect").count();
     for (load, name) in loads.into_iter().zip(["small", "cached", "100 kB"]) {
         let report = load.stop();
-        let figure = format!("RSS {memory} → {memory_after} KiB, fds {descriptors} → {descriptors_after}");
+        let figure = format!(
+            "RSS {memory} KiB, then {}, fds {descriptors} → {descriptors_after}; \
+             {restless} × a POST and two requests broken off, {reloads} reloads",
+            on_the_way.join(" ")
+        );
         report.print(&format!("soak, {name}"), &figure);
         report.none_failed();
     }
     assert!(memory_after < memory + (8 << 10), "{memory} → {memory_after} KiB");
     assert!(descriptors_after < descriptors + 40, "{descriptors} → {descriptors_after}");
+}
+
+/// Connects anew for each thing it does, and leaves two of them unfinished.
+fn restless_client(evenly: &Evenly) {
+    let mut client = evenly.client();
+    assert_eq!(client.request("POST", "/echo", "", &[b'x'; 30_000]).body.len(), 30_000);
+    let mut client = evenly.client();
+    client.send(b"GET /bytes/10000000 HTTP/1.1\r\nHost: test\r\n\r\n").unwrap();
+    assert_eq!(client.head().unwrap().0, 200);
+    let mut client = evenly.client();
+    client.send(b"POST /echo HTTP/1.1\r\nHost: test\r\nContent-Length: 1000\r\n\r\nhalf").unwrap();
 }
 
 /// Of the long form: `EVENLY_SOAK=1800` is the soak of half an hour.

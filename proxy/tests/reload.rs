@@ -5,8 +5,9 @@ mod support;
 use std::{
     fs,
     net::SocketAddr,
-    os::unix::fs::symlink,
+    os::unix::{fs::symlink, net::UnixDatagram},
     path::Path,
+    process::Command,
     time::{Duration, Instant},
 };
 
@@ -177,4 +178,29 @@ fn members_that_stay_keep_their_load_and_connections() {
     next.send(b"GET /bytes/50000000 HTTP/1.1\r\nHost: test\r\n\r\n").unwrap();
     next.head().unwrap();
     assert_eq!((heavy.hits(), light.hits()), (2, 2));
+}
+
+/// systemd is told of each step, as `Type=notify-reload` asks for it.
+#[test]
+fn the_service_manager_is_told_of_each_step() {
+    let (up, folder) = (Upstream::start("a"), tempfile::tempdir().unwrap());
+    let place = folder.path().join("notify");
+    let manager = UnixDatagram::bind(&place).unwrap();
+    manager.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+    let told = || {
+        let mut buffer = [0; 4096];
+        let length = manager.recv(&mut buffer).unwrap();
+        String::from_utf8(buffer[..length].to_vec()).unwrap()
+    };
+    let mut command = Command::new(Evenly::binary());
+    command.env("NOTIFY_SOCKET", &place);
+    let mut evenly = Evenly::start_by(command, &format!("proxy_pass = [\"{}\"]", up.address), "");
+    assert!(told().contains("READY=1"));
+    evenly.signal("HUP");
+    let reloading = told();
+    assert!(reloading.contains("RELOADING=1") && reloading.contains("MONOTONIC_USEC="), "{reloading}");
+    assert!(told().contains("READY=1"));
+    evenly.signal("TERM");
+    assert!(told().contains("STOPPING=1"));
+    assert!(evenly.wait().success());
 }

@@ -21,8 +21,10 @@ pub(crate) struct Event {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum EventKind {
-    /// A request could not be answered.
+    /// A request could not be answered, or a member is out of service.
     Error,
+    /// A member is back.
+    Health,
     /// The configuration was replaced, or was not.
     Reload,
     /// Somebody asked for something through the admin API.

@@ -48,6 +48,7 @@ impl Observer {
             trail: Trail { attempts: 0, member: None, is_kept: line.is_some() },
             has_no_body: request.method == Method::HEAD,
             is_answered: false,
+            is_told: false,
             is_whole: false,
             bytes_out: 0,
             bytes_in: None,
@@ -102,6 +103,8 @@ pub(crate) struct Note {
     pub(crate) trail: Trail,
     has_no_body: bool,
     is_answered: bool,
+    /// Why it failed is known already.
+    is_told: bool,
     is_whole: bool,
     bytes_out: u64,
     bytes_in: Option<Arc<Counter>>,
@@ -147,6 +150,7 @@ impl Note {
     /// The answer is our own, because of `error`.
     pub(crate) fn failed(&mut self, status: StatusCode, error: &impl std::fmt::Display) {
         if status.is_server_error() {
+            self.is_told = true;
             self.observer.events.note(SystemTime::now(), || error.to_string());
         }
         if let Some(entry) = self.entry() {
@@ -158,6 +162,10 @@ impl Note {
     pub(crate) fn answered<B: Body<Data = Bytes>>(mut self, response: Response<B>) -> Response<Observed<B>> {
         let (status, took) = (response.status(), self.began.elapsed());
         self.observer.counters.answered(took, status);
+        if status.is_server_error() && !self.is_told {
+            let member = self.trail.member.as_deref().unwrap_or("a member");
+            self.observer.events.note(SystemTime::now(), || format!("{member} answered {status}"));
+        }
         self.is_answered = true;
         self.count_retries();
         self.has_no_body |= matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED)

@@ -7,6 +7,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering::Relaxed},
     },
+    time::Duration,
 };
 
 use parking_lot::Mutex;
@@ -201,18 +202,20 @@ impl Backend {
         drop(leaving);
     }
 
-    /// Closes what waited longer than the idle timeout. For members without traffic, where `keep` is not called.
-    pub(crate) fn close_idle(&self) {
-        self.kept.sessions.close_idle(self.settings.timeouts.idle);
+    /// Closes what waited for `age` or longer, and says how many those were; HTTP/2 connections are not counted. For members without
+    /// traffic, where `keep` is not called.
+    pub(crate) fn close_idle(&self, age: Duration) -> usize {
+        self.kept.sessions.close_idle(age);
         let now = Instant::now();
+        let mut closed = 0;
         for idle in &self.kept.idle {
             let mut idle = idle.lock();
-            let expired =
-                idle.iter().take_while(|kept| now - kept.since > self.settings.timeouts.idle).count();
+            let expired = idle.iter().take_while(|kept| now.duration_since(kept.since) >= age).count();
             let leaving: Vec<Idle> = idle.drain(..expired).collect();
             drop(idle);
-            drop(leaving);
+            closed += leaving.len();
         }
+        closed
     }
 
     /// The idle connections of this thread.

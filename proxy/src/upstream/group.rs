@@ -1,6 +1,6 @@
 //! Members that share the work of one name, and how they outlive a reload.
 
-use std::{collections::BTreeMap, net::IpAddr, num::NonZeroUsize, sync::Arc};
+use std::{collections::BTreeMap, net::IpAddr, num::NonZeroUsize, sync::Arc, time::Duration};
 
 use balancers::{Algorithm, Edit, EditError, KeyUse, Pool, Query, Values};
 use parking_lot::Mutex;
@@ -169,10 +169,19 @@ impl Group {
 
     /// Closes connections to members that waited longer than the idle timeout.
     pub(crate) fn close_idle(&self) {
-        for member in self.pool.members() {
-            // A member that has just left closes its connections by being dropped.
-            let _ = self.pool.with_value(&member.id, Backend::close_idle);
-        }
+        self.close_older_than(self.settings.timeouts.idle);
+    }
+
+    /// Closes every connection to a member that nobody uses, and says how many those were: somebody needs their file
+    /// descriptors.
+    pub(crate) fn close_all_idle(&self) -> usize {
+        self.close_older_than(Duration::ZERO)
+    }
+
+    fn close_older_than(&self, age: Duration) -> usize {
+        let close = |backend: &Backend| backend.close_idle(age);
+        // A member that has just left closes its connections by being dropped.
+        self.pool.members().iter().filter_map(|member| self.pool.with_value(&member.id, close)).sum()
     }
 }
 

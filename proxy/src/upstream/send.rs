@@ -43,7 +43,7 @@ pub(crate) async fn send(
         attempts += 1;
         let is_last = attempts >= settings.retry.attempts;
         let started = Instant::now();
-        let failed = match attempt(&lease, head, body, settings.timeouts.response).await {
+        let failed = match attempt(group, &lease, head, body).await {
             Ok(answer) => {
                 let answer = settle(answer, lease, place, started);
                 if is_last || !settings.retry.statuses.contains(&answer.status.as_u16()) {
@@ -164,11 +164,12 @@ struct Failed {
 
 /// One attempt at one member: on a kept connection if there is one, else on a new one.
 async fn attempt(
+    group: &Group,
     backend: &Backend,
     head: RequestHead<'_>,
     mut body: Body,
-    response_timeout: Duration,
 ) -> Result<Answer, Failed> {
+    let response_timeout = group.settings.timeouts.response;
     let switches = head.upgrade.is_some();
     let remembered = backend.settings().retry.max_body_bytes;
     if let Some(kept) = backend.reuse(switches) {
@@ -181,7 +182,11 @@ async fn attempt(
             Err((error, body)) => return Err(error.failed(backend.address(), body)),
         }
     }
-    let link = match Box::pin(backend.open(switches)).await {
+    let mut opened = Box::pin(backend.open(switches)).await;
+    if opened.as_ref().is_err_and(is_out_of_descriptors) && group.close_all_idle() > 0 {
+        opened = Box::pin(backend.open(switches)).await;
+    }
+    let link = match opened {
         Ok(link) => link,
         Err(source) => {
             let error = SendError::Connect { member: backend.address().to_string(), source };
@@ -356,9 +361,14 @@ impl SendError {
     }
 }
 
-/// We could not even try: no file descriptor (EMFILE, ENFILE) or no port left.
+/// We could not even try.
 fn is_ours(error: &io::Error) -> bool {
-    matches!(error.raw_os_error(), Some(23 | 24)) || error.kind() == io::ErrorKind::AddrNotAvailable
+    is_out_of_descriptors(error) || error.kind() == io::ErrorKind::AddrNotAvailable
+}
+
+/// EMFILE or ENFILE.
+fn is_out_of_descriptors(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(23 | 24))
 }
 
 impl std::fmt::Display for SendError {

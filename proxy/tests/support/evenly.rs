@@ -24,17 +24,44 @@ pub struct Evenly {
 impl Evenly {
     /// Starts `evenly run` with `[server]` keys `server` (without `port`) and further sections `rest`.
     pub fn start(server: &str, rest: &str) -> Evenly {
+        let (folder, config_file, address) = Evenly::prepare(server, rest);
+        Self::run_file(folder, config_file, address)
+    }
+
+    /// Like [`start`](Evenly::start), as `command`, which is that of [`Evenly::binary`] with something more.
+    pub fn start_by(command: Command, server: &str, rest: &str) -> Evenly {
+        let (folder, config_file, address) = Evenly::prepare(server, rest);
+        Self::run(command, folder, config_file, address)
+    }
+
+    /// Like [`start`](Evenly::start), with so many file descriptors and no more.
+    pub fn start_within(descriptors: u32, server: &str, rest: &str) -> Evenly {
+        let mut shell = Command::new("sh");
+        shell.args(["-c", &format!("ulimit -n {descriptors} && exec \"$0\" \"$@\"")]).arg(Evenly::binary());
+        Self::start_by(shell, server, rest)
+    }
+
+    fn prepare(server: &str, rest: &str) -> (tempfile::TempDir, PathBuf, SocketAddr) {
         let folder = tempfile::tempdir().unwrap();
         let address = SocketAddr::from(([127, 0, 0, 1], free_port()));
         let config_file = folder.path().join("cfg.toml");
         fs::write(&config_file, format!("[server]\nport = \"{address}\"\n{server}\n{rest}\n")).unwrap();
-        Self::run_file(folder, config_file, address)
+        (folder, config_file, address)
     }
 
     /// Starts `evenly run` with a file as it is, which listens at `address`.
     pub fn run_file(folder: tempfile::TempDir, config_file: PathBuf, address: SocketAddr) -> Evenly {
+        Self::run(Command::new(Evenly::binary()), folder, config_file, address)
+    }
+
+    fn run(
+        mut command: Command,
+        folder: tempfile::TempDir,
+        config_file: PathBuf,
+        address: SocketAddr,
+    ) -> Evenly {
         let log = fs::File::create(folder.path().join("stderr")).unwrap();
-        let mut child = Command::new(Evenly::binary())
+        let mut child = command
             .args(["run", "--config"])
             .arg(&config_file)
             .current_dir(folder.path())

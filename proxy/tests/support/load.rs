@@ -47,10 +47,21 @@ pub struct Report {
 impl Load {
     /// Starts `clients` that GET `path` and take `status` for an answer that is right.
     pub fn start(address: SocketAddr, clients: usize, path: &'static str, status: u16) -> Load {
+        Load::paced(address, clients, path, status, Duration::ZERO)
+    }
+
+    /// The same, with a pause after each request.
+    pub fn paced(
+        address: SocketAddr,
+        clients: usize,
+        path: &'static str,
+        status: u16,
+        pause: Duration,
+    ) -> Load {
         let shared = Arc::new(Shared::default());
         let run = |_| {
             let shared = Arc::clone(&shared);
-            thread::spawn(move || ask(&shared, address, path, status))
+            thread::spawn(move || ask(&shared, address, path, status, pause))
         };
         Load { clients: (0..clients).map(run).collect(), shared, started: Instant::now() }
     }
@@ -122,7 +133,7 @@ pub fn row(cells: &str) {
     println!("\n| {cells} |");
 }
 
-fn ask(shared: &Shared, address: SocketAddr, path: &str, status: u16) {
+fn ask(shared: &Shared, address: SocketAddr, path: &str, status: u16, pause: Duration) {
     let mut kept = None;
     let mut latencies = Vec::new();
     while !shared.done.load(Relaxed) {
@@ -141,6 +152,7 @@ fn ask(shared: &Shared, address: SocketAddr, path: &str, status: u16) {
                 }
                 if reply.status == status {
                     shared.asked.fetch_add(1, Relaxed);
+                    thread::sleep(pause);
                     continue;
                 }
                 format!("status {}: {}", reply.status, String::from_utf8_lossy(&reply.body))

@@ -32,6 +32,17 @@ pub(crate) enum Verdict {
     Gone,
 }
 
+impl std::fmt::Display for Verdict {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Verdict::Up => "it works",
+            Verdict::Failing => "it answers with errors",
+            Verdict::Silent => "it takes requests and gives no answers",
+            Verdict::Gone => "nobody is there, or its checks say so",
+        })
+    }
+}
+
 /// One member's standing.
 #[derive(Debug, Clone)]
 pub(crate) struct Standing {

@@ -3,7 +3,7 @@
 //! Every [`TICK`] it looks at what checks and requests have told, so a member that fails is taken out within that
 //! time; until then its requests are retried elsewhere. A tick costs a look at each member.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use balancers::Rng;
 use tokio::time::Instant;
@@ -11,6 +11,7 @@ use tokio::time::Instant;
 use super::{court::judge, probe::probe};
 use crate::{
     config::Check,
+    observe::{EventKind, Events},
     upstream::{backend::Backend, group::Group},
 };
 
@@ -26,15 +27,20 @@ impl Tender {
         Tender { chance: Rng::new(seed), last_sweep: now }
     }
 
-    /// One look at all `groups`.
-    pub(crate) fn tick<'g>(&mut self, groups: impl IntoIterator<Item = &'g Group>, now: Instant) {
+    /// One look at all `groups`; who goes and who comes back is told to `events`.
+    pub(crate) fn tick<'g>(
+        &mut self,
+        groups: impl IntoIterator<Item = &'g Group>,
+        now: Instant,
+        events: &Events,
+    ) {
         let is_sweep = now.duration_since(self.last_sweep) >= SWEEP;
         if is_sweep {
             self.last_sweep = now;
         }
         for group in groups {
             self.check(group, now);
-            settle(group, now);
+            settle(group, now, events);
             if is_sweep {
                 group.close_idle();
             }
@@ -66,7 +72,7 @@ async fn check(backend: Backend) {
 }
 
 /// Tells the pool who is up.
-fn settle(group: &Group, now: Instant) {
+fn settle(group: &Group, now: Instant, events: &Events) {
     let settings = &group.settings.health;
     let members = group.pool.members();
     let verdict = |id: &str| group.pool.with_value(id, |backend| backend.health().verdict(now, settings));
@@ -82,11 +88,14 @@ fn settle(group: &Group, now: Instant) {
         }
         if is_up {
             tracing::info!(member = %member.id, "member is up again");
+            events.tell(SystemTime::now(), EventKind::Health, format!("{} is up again", member.id));
             // Whoever waits may have it.
             group.queue.wake_all();
         } else {
             let _ = group.pool.with_value(&member.id, |backend| backend.counters().ejections.add(1));
             tracing::warn!(member = %member.id, why = ?verdict, "member is taken out");
+            let told = format!("{} is taken out: {verdict}", member.id);
+            events.tell(SystemTime::now(), EventKind::Error, told);
         }
     }
 }

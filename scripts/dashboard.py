@@ -149,7 +149,8 @@ def main():
         try:
             # Something to draw.
             time.sleep(4)
-            for name, width, height, dark in [("wide-light", 1280, 1250, False), ("phone-dark", 390, 2300, True)]:
+            for name, width, height, dark in [("wide-light", 1280, 1000, False), ("wide-dark", 1280, 1000, True),
+                                              ("phone-dark", 390, 1800, True)]:
                 page = browser(width, height, dark)
                 try:
                     page.get(f"http://127.0.0.1:{admin}/")

@@ -2,7 +2,7 @@
 
 mod support;
 
-use std::{collections::BTreeMap, net::SocketAddr};
+use std::{collections::BTreeMap, net::SocketAddr, process::Command};
 
 use evenly::observe::{METRICS, MetricKind};
 use support::{Client, Evenly, Upstream, eventually, free_port};
@@ -107,6 +107,15 @@ fn every_metric_has_the_number_that_traffic_gave_it() {
         let page = Page::read(admin);
         (page.at("evenly_requests_broken_off_total"), page.at("evenly_requests_in_flight")) == (1.0, 0.0)
     });
+    work_is_counted(&mut evenly.client(), admin);
+}
+
+/// The kernel counts in hundredths of a second.
+fn work_is_counted(client: &mut Client, admin: SocketAddr) {
+    eventually("its work is counted", || {
+        client.get("/bytes/10000000");
+        Page::read(admin).at("process_cpu_seconds_total") > 0.0
+    });
 }
 
 fn of_the_process(page: &Page) {
@@ -115,6 +124,7 @@ fn of_the_process(page: &Page) {
     assert!(page.at("process_start_time_seconds") > 1.7e9);
     assert!(page.at("process_resident_memory_bytes") > 1e6);
     assert!(page.at("process_open_fds") >= 5.0);
+    assert!(page.at("process_max_fds") >= page.at("process_open_fds"));
 }
 
 /// What is rare is counted too: each thing is made to happen, and its number follows.
@@ -175,6 +185,35 @@ fn who_waits_for_a_member_is_counted_while_he_waits() {
         assert_eq!(client.reply("GET").unwrap().status, 200);
     }
     assert_eq!(queued(), 0.0);
+}
+
+/// The limit sinks while it runs, to no more descriptors than it has.
+#[test]
+fn who_cannot_be_accepted_is_counted_and_served_when_he_can_be() {
+    let up = Upstream::start("a");
+    let admin = SocketAddr::from(([127, 0, 0, 1], free_port()));
+    let evenly = Evenly::start(
+        &format!("proxy_pass = [\"{}\"]", up.address),
+        &format!("[health]\ncheck = \"off\"\n[admin]\nlisten = \"{admin}\""),
+    );
+    let mut operator = Client::connect(admin);
+    let mut errors = || {
+        operator.send(format!("GET /metrics HTTP/1.1\r\nHost: {admin}\r\n\r\n").as_bytes()).unwrap();
+        let page = operator.reply("GET").unwrap();
+        let line = page.text().lines().find_map(|line| line.strip_prefix("evenly_accept_errors_total "));
+        line.unwrap().parse::<u64>().unwrap()
+    };
+    let limit = |soft: &str| {
+        let limit = format!("--nofile={soft}:");
+        let set = Command::new("prlimit").args([&limit, "--pid", &evenly.pid().to_string()]).status();
+        assert!(set.is_ok_and(|status| status.success()), "prlimit (package util-linux) is needed");
+    };
+    assert_eq!(errors(), 0);
+    limit("3");
+    let mut client = evenly.client();
+    eventually("it is counted", || errors() > 0);
+    limit("256");
+    assert_eq!(client.get("/").status, 200);
 }
 
 #[test]

@@ -139,6 +139,7 @@ mod tests {
     fn page() -> String {
         let counters = Counters::default();
         counters.answered(Duration::from_millis(1), StatusCode::OK);
+        counters.accept_errors.add(7);
         let of_member = Arc::new(MemberCounters::default());
         of_member.answered(StatusCode::NOT_FOUND, Duration::from_millis(3));
         let member = MemberFacts {
@@ -155,7 +156,7 @@ mod tests {
             [GroupFacts { name: "default".into(), algorithm: "p2c", queued: 12, members: vec![member] }];
         let cache = CacheFacts { hits: 6, entries: 3, bytes: 4, evictions: 5, ..CacheFacts::default() };
         let names = NameFacts { answered: 8, failed: 9 };
-        render(&Sources { counters: &counters, groups: &groups, cache, names, access_log_dropped: 0 })
+        render(&Sources { counters: &counters, groups: &groups, cache, names, access_log_dropped: 13 })
     }
 
     #[test]
@@ -213,6 +214,9 @@ mod tests {
             "evenly_requests_queued{group=\"default\"} 12",
             "evenly_dns_lookups_total{result=\"answered\"} 8",
             "evenly_dns_lookups_total{result=\"failed\"} 9",
+            "evenly_accept_errors_total 7",
+            "evenly_access_log_dropped_total 13",
+            concat!("evenly_build_info{version=\"", env!("CARGO_PKG_VERSION"), "\"} 1"),
         ] {
             assert!(page.lines().any(|found| found == line), "{line} is not in:\n{page}");
         }

@@ -52,6 +52,9 @@ _evenly() {
             evenly,schema)
                 cmd="evenly__subcmd__schema"
                 ;;
+            evenly,status)
+                cmd="evenly__subcmd__status"
+                ;;
             evenly__subcmd__help,check)
                 cmd="evenly__subcmd__help__subcmd__check"
                 ;;
@@ -88,6 +91,9 @@ _evenly() {
             evenly__subcmd__help,schema)
                 cmd="evenly__subcmd__help__subcmd__schema"
                 ;;
+            evenly__subcmd__help,status)
+                cmd="evenly__subcmd__help__subcmd__status"
+                ;;
             *)
                 ;;
         esac
@@ -95,7 +101,7 @@ _evenly() {
 
     case "${cmd}" in
         evenly)
-            opts="-h -V --help --version run check config schema reload drain purge completions man hash-password demo help"
+            opts="-h -V --help --version run check config schema status reload drain purge completions man hash-password demo help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -233,7 +239,7 @@ _evenly() {
             return 0
             ;;
         evenly__subcmd__help)
-            opts="run check config schema reload drain purge completions man hash-password demo help"
+            opts="run check config schema status reload drain purge completions man hash-password demo help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -414,6 +420,20 @@ _evenly() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        evenly__subcmd__help__subcmd__status)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         evenly__subcmd__man)
             opts="-h -V --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
@@ -541,6 +561,32 @@ _evenly() {
                 return 0
             fi
             case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        evenly__subcmd__status)
+            opts="-c -h -V --config --admin --help --version"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -c)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --admin)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 *)
                     COMPREPLY=()
                     ;;

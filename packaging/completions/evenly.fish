@@ -30,6 +30,7 @@ complete -c evenly -n "__fish_evenly_needs_command" -f -a "run" -d 'Start the pr
 complete -c evenly -n "__fish_evenly_needs_command" -f -a "check" -d 'Read a configuration file and report every fault in it'
 complete -c evenly -n "__fish_evenly_needs_command" -f -a "config" -d 'Print the configuration with every default, secrets masked'
 complete -c evenly -n "__fish_evenly_needs_command" -f -a "schema" -d 'Print the JSON schema of the file, for editors'
+complete -c evenly -n "__fish_evenly_needs_command" -f -a "status" -d 'Tell how a running proxy and its members are; exit code 1 unless requests are welcome'
 complete -c evenly -n "__fish_evenly_needs_command" -f -a "reload" -d 'Let a running proxy read its file again'
 complete -c evenly -n "__fish_evenly_needs_command" -f -a "drain" -d 'Send a member of a running proxy no new requests'
 complete -c evenly -n "__fish_evenly_needs_command" -f -a "purge" -d 'Let a running proxy forget stored responses'
@@ -39,13 +40,13 @@ complete -c evenly -n "__fish_evenly_needs_command" -f -a "hash-password" -d 'Re
 complete -c evenly -n "__fish_evenly_needs_command" -f -a "demo" -d 'Three small backends and the proxy with its cache before them, ready for curl'
 complete -c evenly -n "__fish_evenly_needs_command" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c evenly -n "__fish_evenly_using_subcommand run" -s c -l config -d 'The file [default: /etc/proxy/cfg.toml, then ./config/cfg.toml]' -r -F
-complete -c evenly -n "__fish_evenly_using_subcommand run" -l listen -d 'Where clients connect, instead of a file: ":8080", "127.0.0.1:8080", "unix:/path"' -r
+complete -c evenly -n "__fish_evenly_using_subcommand run" -l listen -d 'Where clients connect: ":8080", "127.0.0.1:8080", "unix:/path"' -r
 complete -c evenly -n "__fish_evenly_using_subcommand run" -l to -d 'A member, with its weight if it is not 1; repeat for more' -r
 complete -c evenly -n "__fish_evenly_using_subcommand run" -l balance -d 'Who takes a request: p2c, round_robin, least_load, ring, …' -r
 complete -c evenly -n "__fish_evenly_using_subcommand run" -l admin -d 'Open the dashboard, metrics and admin API here' -r
 complete -c evenly -n "__fish_evenly_using_subcommand run" -l access-log -d 'A line for each request to standard output: json, combined or a pattern' -r
 complete -c evenly -n "__fish_evenly_using_subcommand run" -l cache -d 'Keep responses in memory, as RFC 9111 allows'
-complete -c evenly -n "__fish_evenly_using_subcommand run" -s h -l help -d 'Print help'
+complete -c evenly -n "__fish_evenly_using_subcommand run" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c evenly -n "__fish_evenly_using_subcommand run" -s V -l version -d 'Print version'
 complete -c evenly -n "__fish_evenly_using_subcommand check" -s c -l config -d 'The file [default: /etc/proxy/cfg.toml, then ./config/cfg.toml]' -r -F
 complete -c evenly -n "__fish_evenly_using_subcommand check" -l format -d 'How faults are told' -r -f -a "text\t'For people: place, line, caret, help'
@@ -58,6 +59,10 @@ complete -c evenly -n "__fish_evenly_using_subcommand config" -s h -l help -d 'P
 complete -c evenly -n "__fish_evenly_using_subcommand config" -s V -l version -d 'Print version'
 complete -c evenly -n "__fish_evenly_using_subcommand schema" -s h -l help -d 'Print help'
 complete -c evenly -n "__fish_evenly_using_subcommand schema" -s V -l version -d 'Print version'
+complete -c evenly -n "__fish_evenly_using_subcommand status" -s c -l config -d 'Its file, for [admin] [default: /etc/proxy/cfg.toml, then ./config/cfg.toml]' -r -F
+complete -c evenly -n "__fish_evenly_using_subcommand status" -l admin -d 'Its admin listener, instead of a file' -r
+complete -c evenly -n "__fish_evenly_using_subcommand status" -s h -l help -d 'Print help'
+complete -c evenly -n "__fish_evenly_using_subcommand status" -s V -l version -d 'Print version'
 complete -c evenly -n "__fish_evenly_using_subcommand reload" -s c -l config -d 'Its file, for [admin] [default: /etc/proxy/cfg.toml, then ./config/cfg.toml]' -r -F
 complete -c evenly -n "__fish_evenly_using_subcommand reload" -l admin -d 'Its admin listener, instead of a file' -r
 complete -c evenly -n "__fish_evenly_using_subcommand reload" -s h -l help -d 'Print help'
@@ -85,15 +90,16 @@ complete -c evenly -n "__fish_evenly_using_subcommand demo" -l port -d 'Where th
 complete -c evenly -n "__fish_evenly_using_subcommand demo" -l requests -d 'Send so many requests, print what went where, and end' -r
 complete -c evenly -n "__fish_evenly_using_subcommand demo" -s h -l help -d 'Print help'
 complete -c evenly -n "__fish_evenly_using_subcommand demo" -s V -l version -d 'Print version'
-complete -c evenly -n "__fish_evenly_using_subcommand help; and not __fish_seen_subcommand_from run check config schema reload drain purge completions man hash-password demo help" -f -a "run" -d 'Start the proxy, from a configuration file or from what is said here'
-complete -c evenly -n "__fish_evenly_using_subcommand help; and not __fish_seen_subcommand_from run check config schema reload drain purge completions man hash-password demo help" -f -a "check" -d 'Read a configuration file and report every fault in it'
-complete -c evenly -n "__fish_evenly_using_subcommand help; and not __fish_seen_subcommand_from run check config schema reload drain purge completions man hash-password demo help" -f -a "config" -d 'Print the configuration with every default, secrets masked'
-complete -c evenly -n "__fish_evenly_using_subcommand help; and not __fish_seen_subcommand_from run check config schema reload drain purge completions man hash-password demo help" -f -a "schema" -d 'Print the JSON schema of the file, for editors'
-complete -c evenly -n "__fish_evenly_using_subcommand help; and not __fish_seen_subcommand_from run check config schema reload drain purge completions man hash-password demo help" -f -a "reload" -d 'Let a running proxy read its file again'
-complete -c evenly -n "__fish_evenly_using_subcommand help; and not __fish_seen_subcommand_from run check config schema reload drain purge completions man hash-password demo help" -f -a "drain" -d 'Send a member of a running proxy no new requests'
-complete -c evenly -n "__fish_evenly_using_subcommand help; and not __fish_seen_subcommand_from run check config schema reload drain purge completions man hash-password demo help" -f -a "purge" -d 'Let a running proxy forget stored responses'
-complete -c evenly -n "__fish_evenly_using_subcommand help; and not __fish_seen_subcommand_from run check config schema reload drain purge completions man hash-password demo help" -f -a "completions" -d 'Print completions for a shell'
-complete -c evenly -n "__fish_evenly_using_subcommand help; and not __fish_seen_subcommand_from run check config schema reload drain purge completions man hash-password demo help" -f -a "man" -d 'Print the manual page'
-complete -c evenly -n "__fish_evenly_using_subcommand help; and not __fish_seen_subcommand_from run check config schema reload drain purge completions man hash-password demo help" -f -a "hash-password" -d 'Read a password and print a hash of it (argon2id) for the configuration file'
-complete -c evenly -n "__fish_evenly_using_subcommand help; and not __fish_seen_subcommand_from run check config schema reload drain purge completions man hash-password demo help" -f -a "demo" -d 'Three small backends and the proxy with its cache before them, ready for curl'
-complete -c evenly -n "__fish_evenly_using_subcommand help; and not __fish_seen_subcommand_from run check config schema reload drain purge completions man hash-password demo help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c evenly -n "__fish_evenly_using_subcommand help; and not __fish_seen_subcommand_from run check config schema status reload drain purge completions man hash-password demo help" -f -a "run" -d 'Start the proxy, from a configuration file or from what is said here'
+complete -c evenly -n "__fish_evenly_using_subcommand help; and not __fish_seen_subcommand_from run check config schema status reload drain purge completions man hash-password demo help" -f -a "check" -d 'Read a configuration file and report every fault in it'
+complete -c evenly -n "__fish_evenly_using_subcommand help; and not __fish_seen_subcommand_from run check config schema status reload drain purge completions man hash-password demo help" -f -a "config" -d 'Print the configuration with every default, secrets masked'
+complete -c evenly -n "__fish_evenly_using_subcommand help; and not __fish_seen_subcommand_from run check config schema status reload drain purge completions man hash-password demo help" -f -a "schema" -d 'Print the JSON schema of the file, for editors'
+complete -c evenly -n "__fish_evenly_using_subcommand help; and not __fish_seen_subcommand_from run check config schema status reload drain purge completions man hash-password demo help" -f -a "status" -d 'Tell how a running proxy and its members are; exit code 1 unless requests are welcome'
+complete -c evenly -n "__fish_evenly_using_subcommand help; and not __fish_seen_subcommand_from run check config schema status reload drain purge completions man hash-password demo help" -f -a "reload" -d 'Let a running proxy read its file again'
+complete -c evenly -n "__fish_evenly_using_subcommand help; and not __fish_seen_subcommand_from run check config schema status reload drain purge completions man hash-password demo help" -f -a "drain" -d 'Send a member of a running proxy no new requests'
+complete -c evenly -n "__fish_evenly_using_subcommand help; and not __fish_seen_subcommand_from run check config schema status reload drain purge completions man hash-password demo help" -f -a "purge" -d 'Let a running proxy forget stored responses'
+complete -c evenly -n "__fish_evenly_using_subcommand help; and not __fish_seen_subcommand_from run check config schema status reload drain purge completions man hash-password demo help" -f -a "completions" -d 'Print completions for a shell'
+complete -c evenly -n "__fish_evenly_using_subcommand help; and not __fish_seen_subcommand_from run check config schema status reload drain purge completions man hash-password demo help" -f -a "man" -d 'Print the manual page'
+complete -c evenly -n "__fish_evenly_using_subcommand help; and not __fish_seen_subcommand_from run check config schema status reload drain purge completions man hash-password demo help" -f -a "hash-password" -d 'Read a password and print a hash of it (argon2id) for the configuration file'
+complete -c evenly -n "__fish_evenly_using_subcommand help; and not __fish_seen_subcommand_from run check config schema status reload drain purge completions man hash-password demo help" -f -a "demo" -d 'Three small backends and the proxy with its cache before them, ready for curl'
+complete -c evenly -n "__fish_evenly_using_subcommand help; and not __fish_seen_subcommand_from run check config schema status reload drain purge completions man hash-password demo help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'

@@ -3,7 +3,7 @@
 //! | file | commands |
 //! |---|---|
 //! | `quick.rs` | `run` without a file |
-//! | `operate.rs` | `reload`, `drain`, `purge`: over the admin listener |
+//! | `operate.rs` | `status`, `reload`, `drain`, `purge`: over the admin listener |
 //! | `tell.rs` | `check`, `config`, `schema`, `completions`, `man` |
 //!
 //! Exit codes: 0 all went well · 1 something failed at run time · 2 wrong usage or a faulty configuration.
@@ -22,7 +22,7 @@ use clap::{Parser, Subcommand};
 
 use crate::{
     admit::password,
-    config::{AdminConfig, Config},
+    config::{AdminConfig, Config, Faults},
     demo,
     reload::Service,
     server::Listener,
@@ -37,6 +37,7 @@ pub fn main() -> ExitCode {
         Command::Check { config, format } => tell::check(config, format),
         Command::Config { config, template } => tell::config(config, template),
         Command::Schema => tell::schema(),
+        Command::Status { running } => operate::status(running),
         Command::Reload { running } => operate::reload(running),
         Command::Drain { running, member, undo } => operate::drain(running, &member, undo),
         Command::Purge { running, what } => operate::purge(running, &what),
@@ -67,9 +68,10 @@ struct Arguments {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Start the proxy, from a configuration file or from what is said here
-    #[command(
-        after_help = "Examples:\n  evenly run --config cfg.toml\n  evenly run --listen :8080 --to 127.0.0.1:6000^2 --to 127.0.0.1:7000 --cache"
-    )]
+    ///
+    /// It serves until SIGTERM or SIGINT, then finishes what is under way within drain_timeout; a second signal ends it at
+    /// once. Its file is followed: what is saved takes effect, and what is faulty changes nothing.
+    #[command(after_help = RUN, after_long_help = RUN_MORE)]
     Run {
         /// The file [default: /etc/proxy/cfg.toml, then ./config/cfg.toml]
         #[arg(short, long, value_name = "FILE")]
@@ -102,6 +104,12 @@ enum Command {
     /// Print the JSON schema of the file, for editors
     #[command(after_help = "Example:\n  evenly schema > evenly.schema.json")]
     Schema,
+    /// Tell how a running proxy and its members are; exit code 1 unless requests are welcome
+    #[command(after_help = "Examples:\n  evenly status\n  evenly status --admin 127.0.0.1:9180 || echo down")]
+    Status {
+        #[command(flatten)]
+        running: operate::Running,
+    },
     /// Let a running proxy read its file again
     #[command(
         after_help = "Examples:\n  evenly reload\n  kill -HUP \"$(pidof evenly)\"    the same without [admin]"
@@ -161,8 +169,10 @@ enum Command {
 /// Why a command ends without success.
 #[derive(Debug)]
 pub(crate) enum Failure {
-    /// The configuration or the usage is wrong; the text says all.
+    /// The usage is wrong; the text says all.
     Usage(String),
+    /// The configuration is.
+    Faults(Faults),
     /// The same, and all was said on standard output.
     Told,
     /// Something failed while running.
@@ -174,6 +184,7 @@ impl Failure {
         let (text, code) = match self {
             Failure::Told => return ExitCode::from(2),
             Failure::Usage(text) => (text, 2),
+            Failure::Faults(faults) => (&faults.told(is_coloured(&io::stderr())), 2),
             Failure::Runtime(text) => (text, 1),
         };
         eprintln!("{text}");
@@ -265,8 +276,7 @@ fn hash_password() -> Result<(), Failure> {
 /// Finds, reads and parses the file.
 fn load(file: Option<PathBuf>) -> Result<(PathBuf, Config), Failure> {
     let path = find(file)?;
-    let config = Config::parse(&path.display().to_string(), &read(&path)?)
-        .map_err(|faults| Failure::Usage(faults.to_string()))?;
+    let config = Config::parse(&path.display().to_string(), &read(&path)?).map_err(Failure::Faults)?;
     Ok((path, config))
 }
 
@@ -274,8 +284,13 @@ fn find(file: Option<PathBuf>) -> Result<PathBuf, Failure> {
     match file {
         Some(path) => Ok(path),
         None => DEFAULT_FILES.iter().map(PathBuf::from).find(|path| path.exists()).ok_or_else(|| {
-            let tried = DEFAULT_FILES.join(" and ");
-            Failure::Usage(format!("evenly: no --config given, and neither {tried} is there"))
+            let tried = DEFAULT_FILES.join(" nor ");
+            Failure::Usage(format!(
+                "evenly: no --config given, and neither {tried} is there\n\n\
+                 without a file:  evenly run --listen :8080 --to 127.0.0.1:6000\n\
+                 a new file:      evenly config --template > evenly.toml\n\
+                 to look around:  evenly demo"
+            ))
         }),
     }
 }
@@ -312,6 +327,11 @@ impl Signals {
     }
 }
 
+/// Whether somebody looks at it who likes colours.
+fn is_coloured(stream: &impl IsTerminal) -> bool {
+    stream.is_terminal() && std::env::var_os("NO_COLOR").is_none()
+}
+
 /// A line to standard output; a reader that went away is no fault of ours.
 pub(crate) fn println_out(line: &str) {
     use io::Write;
@@ -339,5 +359,18 @@ Signals:
 
 Environment:
   RUST_LOG   what goes to the log, such as info,evenly=debug";
+const RUN: &str = "Examples:
+  evenly run --config cfg.toml
+  evenly run --listen :8080 --to 127.0.0.1:6000^2 --to 127.0.0.1:7000 --cache";
+const RUN_MORE: &str = "Examples:
+  evenly run --config cfg.toml
+  evenly run --listen :8080 --to 127.0.0.1:6000^2 --to 127.0.0.1:7000 --cache
+  evenly run --listen unix:/run/app.sock --to https://api.example.com --balance least_load
+  evenly run --to dns+web.default.svc.cluster.local:8080 --admin 127.0.0.1:9180 --access-log json
+
+Exit codes:
+  0  a signal ended it, and what was under way is finished or its time was over
+  1  something failed at run time, such as a port that is taken
+  2  wrong usage, or a faulty configuration";
 /// Where goproxy looks for its file.
 const DEFAULT_FILES: [&str; 2] = ["/etc/proxy/cfg.toml", "./config/cfg.toml"];

@@ -166,7 +166,12 @@ impl std::fmt::Display for PatternError {
                 write!(f, "\"{text}\" is no host name (a * may only stand first, as in *.a.test)")
             }
             Self::Path(text, why) => write!(f, "\"{text}\" is no path: {why}"),
-            Self::Regex(error) => error.fmt(f),
+            Self::Regex(error) => {
+                // The crate draws the expression first; its last line says what is wrong.
+                let told = error.to_string();
+                let why = told.lines().last().unwrap_or_default();
+                write!(f, "not a regular expression: {}", why.strip_prefix("error: ").unwrap_or(why))
+            }
         }
     }
 }

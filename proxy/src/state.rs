@@ -15,7 +15,7 @@ use crate::{
         rules::Rule,
     },
     cached::{self, Opened},
-    config::{Address, Config, ConnectionLimits, DnsConfig, Member, Name, Timeouts},
+    config::{Address, Config, ConnectionLimits, DnsConfig, GroupConfig, Member, Name, Resilience, Timeouts},
     observe::{AccessLogWriter, GroupFacts},
     tls::{MemberTls, ServerTls, TlsError},
     upstream::{Directory, Group, Roster, Settings},
@@ -64,28 +64,37 @@ impl State {
         );
         let access_log = access_log.map_err(StartError::AccessLog)?;
         // Last: it changes the members of `previous`.
-        let settings = |balance| Settings { balance, ..settings_of(config, upstream_tls.clone()) };
+        let settings = |balance, resilience: &Resilience| {
+            let Resilience { health, retry, queue } = resilience.clone();
+            let workers = server.workers.unwrap_or_else(workers::cores);
+            let (timeouts, tls) = (server.timeouts, upstream_tls.clone());
+            Settings { balance, timeouts, tls, health, retry, queue, workers }
+        };
         let new_directory = || Arc::new(Directory::new(RandomState::new().hash_one(0u8)));
         let directory = previous.map_or_else(new_directory, |state| Arc::clone(&state.directory));
-        let build = |balance, members, names, previous| {
+        let build = |settings, (members, names): (&[Member], &[Name]), previous| {
             let roster = Roster { members, names, directory: &directory };
-            Group::build(settings(balance), roster, previous).map_err(StartError::Members)
+            Group::build(settings, roster, previous).map_err(StartError::Members)
+        };
+        let build_named = |wanted: &GroupConfig, previous| {
+            let settings = settings(wanted.balance, &wanted.resilience);
+            build(settings, (&wanted.members, &wanted.names), previous)
         };
         // Once for nothing, so that none of `previous` has changed if one of them cannot be built.
         for wanted in &config.groups {
-            build(wanted.balance, &wanted.members, &wanted.names, None)?;
+            build_named(wanted, None)?;
         }
         let mut groups = HashMap::new();
-        let group =
-            build(server.balance, &server.members, &server.names, previous.map(|state| &state.group))?;
+        let of_default = settings(server.balance, &config.resilience);
+        let of_default =
+            build(of_default, (&server.members, &server.names), previous.map(|state| &state.group))?;
         for wanted in &config.groups {
             let previous = previous.and_then(|state| state.groups.get(&wanted.name));
-            let group = build(wanted.balance, &wanted.members, &wanted.names, previous)?;
-            groups.insert(Arc::clone(&wanted.name), group);
+            groups.insert(Arc::clone(&wanted.name), build_named(wanted, previous)?);
         }
         directory.keep(config.names());
         Ok(Arc::new(State {
-            group,
+            group: of_default,
             timeouts: server.timeouts,
             limits: server.limits,
             proxy_headers: [server.proxy_protocol, config.tls.as_ref().is_some_and(|tls| tls.proxy_protocol)],
@@ -140,18 +149,6 @@ impl State {
     /// Every group with its members.
     pub(crate) fn groups(&self) -> impl Iterator<Item = &Group> {
         [&self.group].into_iter().chain(self.groups.values())
-    }
-}
-
-fn settings_of(config: &Config, tls: Option<MemberTls>) -> Settings {
-    Settings {
-        balance: config.server.balance,
-        timeouts: config.server.timeouts,
-        tls,
-        health: config.health.clone(),
-        retry: config.retry.clone(),
-        queue: config.queue.clone(),
-        workers: config.server.workers.unwrap_or_else(workers::cores),
     }
 }
 

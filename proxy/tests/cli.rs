@@ -93,10 +93,24 @@ fn check_tells_programs_and_goproxys_users() {
     );
     fs::write(&file, "[server]\nproxy_pass = [\"a\"]\ninverse_mode = 1\n").unwrap();
     let text = told(&evenly(&["check", "--config", path]));
-    assert!(text.contains("inverse_mode = 1 is today: balance = \"round_robin\""), "{text}");
+    for part in
+        ["no faults", "note: inverse_mode is goproxy's", "cfg.toml:3:1", "today: balance = \"round_robin\""]
+    {
+        assert!(text.contains(part), "{part} in\n{text}");
+    }
     let none: Value =
         serde_json::from_str(&told(&evenly(&["check", "--config", path, "--format", "json"]))).unwrap();
     assert_eq!(none["faults"].as_array().unwrap().len(), 0);
+    assert_eq!(none["notes"][0]["line"].as_u64(), Some(3));
+    // Of what is no TOML, nothing else can be said.
+    fs::write(&file, "[server\nproxy_pass = [\"a\"]\n").unwrap();
+    let broken = evenly(&["check", "--config", path]);
+    let text = String::from_utf8_lossy(&broken.stderr);
+    assert!(
+        text.contains("not TOML")
+            && text.ends_with(&format!("1 fault in {path}; nothing was started or changed\n")),
+        "{text}"
+    );
 }
 
 #[test]
@@ -127,6 +141,18 @@ fn schema_completions_and_manual_are_printed() {
 }
 
 #[test]
+fn without_an_admin_listener_status_says_whether_it_listens() {
+    let up = Upstream::start("a");
+    let mut running = Evenly::start(&format!("proxy_pass = [\"{}\"]", up.address), "");
+    let status = |file: &str| evenly(&["status", "-c", file]);
+    let file = running.config_file.to_str().unwrap().to_owned();
+    assert!(told(&status(&file)).starts_with(&format!("it listens on {}", running.address)));
+    running.signal("TERM");
+    running.wait();
+    assert_eq!(status(&file).status.code(), Some(1));
+}
+
+#[test]
 fn a_running_proxy_is_reloaded_drained_and_purged() {
     let (a, b) = (Upstream::start("a"), Upstream::start("b"));
     let server = format!("proxy_pass = [\"{}\", \"{}\"]\ncache = true", a.address, b.address);
@@ -135,7 +161,12 @@ fn a_running_proxy_is_reloaded_drained_and_purged() {
     let file = running.config_file.to_str().unwrap();
     let member = a.address.to_string();
 
+    let status = told(&evenly(&["status", "--config", file]));
+    assert!(status.contains("· ready ·") && status.contains("default, balanced by p2c"), "{status}");
     assert_eq!(told(&evenly(&["drain", "--config", file, &member])), format!("draining {member}\n"));
+    let status = told(&evenly(&["status", "-c", file]));
+    let line = status.lines().find(|line| line.contains(&member)).unwrap();
+    assert!(line.contains("draining  weight   1"), "{line}");
     let mut client = running.client();
     assert!((0..10).all(|n| client.get(&format!("/{n}")).text() == "b"));
     assert_eq!(told(&evenly(&["drain", "--undo", "-c", file, &member])), format!("{member} is back\n"));
@@ -147,6 +178,11 @@ fn a_running_proxy_is_reloaded_drained_and_purged() {
     assert!(client.get("/max-age/60").header("cache-status").unwrap().contains("fwd"));
 
     assert_eq!(told(&evenly(&["reload", "-c", file])), format!("reloaded {file}\n"));
+    evenly(&["drain", "-c", file, &member]);
+    evenly(&["drain", "-c", file, &b.address.to_string()]);
+    let nobody = evenly(&["status", "-c", file]);
+    assert_eq!(nobody.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&nobody.stdout).contains("· not ready ·"));
     let unknown = evenly(&["drain", "-c", file, "nowhere:1"]);
     assert_eq!(unknown.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&unknown.stderr).contains("nowhere:1"));

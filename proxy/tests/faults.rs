@@ -231,6 +231,43 @@ fn a_member_whose_check_fails_gets_no_requests_until_it_passes() {
     eventually("it is used again", || client.get("/").text() == "b");
 }
 
+/// A group of its own has health, retries and a queue of its own; what it does not say is as for all.
+#[test]
+fn a_group_is_treated_as_it_says() {
+    let (up, busy) = (Upstream::start("a"), failing(503));
+    let (sick, spare) = (failing_at("/up"), Upstream::start("spare"));
+    let rest = format!(
+        "[health]\nfailures = 0\nerror_rate = 0\ninterval = 1\nfall = 2\n\
+         [[upstreams]]\nname = \"once\"\nbalance = \"round_robin\"\nproxy_pass = [\"{up}\", \"{busy}\"]\n\
+         [upstreams.retry]\nattempts = 1\n\
+         [[upstreams]]\nname = \"asked\"\nbalance = \"round_robin\"\nproxy_pass = [\"{sick}\", \"{spare}\"]\n\
+         [upstreams.health]\npath = \"/up\"\n[upstreams.queue]\nmax_connections = 1\nmax_pending = 0\n\
+         [[rules]]\npath_prefix = \"/once/\"\nupstream = \"once\"\n\
+         [[rules]]\nhost = \"asked\"\nupstream = \"asked\"\n",
+        up = up.address,
+        busy = busy.0,
+        sick = sick.0,
+        spare = spare.address
+    );
+    let default =
+        format!("{}\nbalance = \"round_robin\"", proxy_pass(&[up.address.to_string(), busy.0.to_string()]));
+    let evenly = Evenly::start(&default, &rest);
+    let mut client = evenly.client();
+    assert!((0..10).all(|_| client.get("/").status == 200), "for all, 503 is tried again elsewhere");
+    let refused = (0..10).filter(|_| client.get("/once/").status == 503).count();
+    assert_eq!(refused, 5, "in this group, nothing is");
+    eventually("only this group is asked for /up", || evenly.stderr().contains("member is taken out"));
+    assert!(evenly.stderr().contains(&format!("member is taken out member={}", sick.0)));
+    let mut first = evenly.client();
+    first.send(b"GET /gate HTTP/1.1\r\nHost: asked\r\n\r\n").unwrap();
+    eventually("its only place is taken", || spare.hits() > 0);
+    let mut second = evenly.client();
+    second.send(b"GET / HTTP/1.1\r\nHost: asked\r\n\r\n").unwrap();
+    assert_eq!(second.reply("GET").unwrap().status, 503, "nobody waits in this group");
+    spare.open_gate();
+    assert_eq!(first.reply("GET").unwrap().status, 200);
+}
+
 /// A member that answers every request with `status`, and how many it saw.
 fn failing(status: u16) -> (std::net::SocketAddr, Arc<AtomicU64>) {
     naive(move |_, _| (status, "no"))

@@ -37,6 +37,14 @@ pub struct Destinations {
     patterns: Vec<Destination>,
 }
 
+impl Destinations {
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.patterns.is_empty()
+    }
+}
+
 /// One pattern.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Destination {

@@ -8,16 +8,27 @@ use crate::config::{Config, Entry, Listen};
 /// What can be said without a file.
 #[derive(Debug, Args)]
 pub(super) struct Quick {
-    /// Where clients connect, instead of a file: ":8080", "127.0.0.1:8080", "unix:/path"
+    /// Where clients connect: ":8080", "127.0.0.1:8080", "unix:/path"
+    ///
+    /// ":8080" is every address of this machine, and what is taken if nothing is said. Needs --to; a file cannot be read
+    /// as well.
     #[arg(long, value_name = "ADDRESS", requires = "to", conflicts_with = "config")]
     listen: Option<Listen>,
     /// A member, with its weight if it is not 1; repeat for more
+    ///
+    /// "host:port", "[ipv6]:port", "https://host", "h2://host:port", "unix:/path", "dns+host:port" for each address of a
+    /// name, "srv+_http._tcp.name" for each SRV record.
     #[arg(long, value_name = "HOST:PORT[^W]", conflicts_with = "config")]
     to: Vec<Entry>,
     /// Who takes a request: p2c, round_robin, least_load, ring, …
+    ///
+    /// All of them: random, round_robin, p2c, peak_ewma, least_load, least_latency; and, so that a client stays at its
+    /// member, ring, bounded_ring, ketama, maglev, rendezvous, ip_hash. p2c if nothing is said: the less loaded of two.
     #[arg(long, value_name = "ALGORITHM", requires = "to")]
     balance: Option<balancers::Algorithm>,
     /// Keep responses in memory, as RFC 9111 allows
+    ///
+    /// At most 10,000 of them and 256 MiB; a file can say otherwise, and that Redis keeps them.
     #[arg(long, requires = "to")]
     cache: bool,
     /// Open the dashboard, metrics and admin API here
@@ -36,8 +47,7 @@ impl Quick {
 
     /// The same in the words of a file, so that there is one way to a configuration.
     pub(super) fn config(&self) -> Result<Config, Failure> {
-        Config::parse("the command line", &self.to_toml())
-            .map_err(|faults| Failure::Usage(faults.to_string()))
+        Config::parse("the command line", &self.to_toml()).map_err(Failure::Faults)
     }
 
     fn to_toml(&self) -> String {

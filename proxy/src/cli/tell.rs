@@ -5,7 +5,7 @@ use std::{io, path::PathBuf};
 use clap::{CommandFactory, ValueEnum};
 use serde_json::json;
 
-use super::{Arguments, Failure, find, load, println_out, read};
+use super::{Arguments, Failure, find, is_coloured, load, println_out, read};
 use crate::config::{self, Config, Faults};
 
 /// How faults are told.
@@ -24,16 +24,20 @@ pub(super) fn check(file: Option<PathBuf>, format: Format) -> Result<(), Failure
     match (format, parsed) {
         (Format::Text, Ok(config)) => {
             println_out(&format!("{name}: no faults"));
-            todays_words(&config).iter().for_each(|note| println_out(note));
+            if let Some(notes) = config.notes(&name) {
+                println_out(&format!("\n{}", notes.told_as_notes(is_coloured(&io::stdout())).trim_end()));
+            }
             Ok(())
         }
-        (Format::Text, Err(faults)) => Err(Failure::Usage(faults.to_string())),
-        (Format::Json, Ok(_)) => {
-            println_out(&json!({ "file": name, "faults": [] }).to_string());
+        (Format::Text, Err(faults)) => Err(Failure::Faults(faults)),
+        (Format::Json, Ok(config)) => {
+            let notes = config.notes(&name).map_or(json!([]), |notes| as_json(&notes));
+            println_out(&json!({ "file": name, "faults": [], "notes": notes }).to_string());
             Ok(())
         }
         (Format::Json, Err(faults)) => {
-            println_out(&as_json(&faults).to_string());
+            let told = json!({ "file": name, "faults": as_json(&faults), "notes": [] });
+            println_out(&told.to_string());
             Err(Failure::Told)
         }
     }
@@ -44,21 +48,7 @@ fn as_json(faults: &Faults) -> serde_json::Value {
         json!({ "line": fault.line, "column": fault.column, "width": fault.width,
                 "message": fault.message, "help": fault.help })
     });
-    json!({ "file": faults.file, "faults": each.collect::<Vec<_>>() })
-}
-
-/// What goproxy's keys are called today. They go on working.
-fn todays_words(config: &Config) -> Vec<String> {
-    let text = config.source.expose();
-    let document: toml::Table = text.parse().unwrap_or_default();
-    let server = document.get("server").and_then(toml::Value::as_table);
-    let mut notes = Vec::new();
-    for key in ["inverse_mode", "reverse_mode"] {
-        if let Some(mode) = server.and_then(|server| server.get(key)) {
-            notes.push(format!("note: {key} = {mode} is today: balance = \"{}\"", config.server.balance));
-        }
-    }
-    notes
+    each.collect()
 }
 
 pub(super) fn config(file: Option<PathBuf>, template: bool) -> Result<(), Failure> {

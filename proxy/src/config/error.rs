@@ -11,6 +11,8 @@
 
 use std::{fmt, ops::Range};
 
+use super::keys::{KEYS, Key, Kind};
+
 /// Everything that is wrong with one configuration, in the order of the file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Faults {
@@ -37,26 +39,73 @@ pub struct Fault {
     pub help: Option<String>,
 }
 
-impl fmt::Display for Faults {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for fault in &self.faults {
-            let Fault { line, column, width, excerpt, message, help } = fault;
-            let gutter = line.to_string().len();
-            writeln!(f, "error: {message}")?;
-            writeln!(f, "{:gutter$}--> {}:{line}:{column}", "", self.file)?;
-            writeln!(f, "{:gutter$} |", "")?;
-            writeln!(f, "{line} | {excerpt}")?;
-            writeln!(f, "{:gutter$} | {:indent$}{}", "", "", "^".repeat(*width), indent = column - 1)?;
-            if let Some(help) = help {
-                writeln!(f, "{:gutter$} = help: {help}", "")?;
-            }
-            writeln!(f)?;
-        }
+impl Faults {
+    /// The same for a terminal, with colours if it `is_coloured`.
+    #[must_use]
+    pub fn told(&self, is_coloured: bool) -> String {
+        let mut text = self.drawn("error", &Style::new(RED, is_coloured));
         let count = self.faults.len();
         let plural = if count == 1 { "" } else { "s" };
-        write!(f, "{count} fault{plural} in {}; nothing was started or changed", self.file)
+        text.push_str(&format!("{count} fault{plural} in {}; nothing was started or changed", self.file));
+        text
+    }
+
+    /// The same as notes about what is no fault.
+    #[must_use]
+    pub fn told_as_notes(&self, is_coloured: bool) -> String {
+        self.drawn("note", &Style::new(GREEN, is_coloured))
+    }
+
+    fn drawn(&self, word: &str, style: &Style) -> String {
+        let Style { word: of_word, bold, rule, plain } = style;
+        let mut text = String::new();
+        for fault in &self.faults {
+            let Fault { line, column, width, excerpt, message, help } = fault;
+            let margin = " ".repeat(line.to_string().len());
+            let (indent, caret) = (" ".repeat(column - 1), "^".repeat(*width));
+            text.push_str(&format!(
+                "{of_word}{word}{plain}{bold}: {message}{plain}\n\
+                 {margin}{rule}-->{plain} {file}:{line}:{column}\n\
+                 {margin}{rule} |{plain}\n\
+                 {rule}{line} |{plain} {excerpt}\n\
+                 {margin}{rule} |{plain} {indent}{of_word}{caret}{plain}\n",
+                file = self.file
+            ));
+            if let Some(help) = help {
+                text.push_str(&format!("{margin}{rule} ={plain} {bold}help{plain}: {help}\n"));
+            }
+            text.push('\n');
+        }
+        text
     }
 }
+
+impl fmt::Display for Faults {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.told(false))
+    }
+}
+
+/// Escape sequences of a terminal; all empty where there is none.
+struct Style {
+    word: &'static str,
+    bold: &'static str,
+    rule: &'static str,
+    plain: &'static str,
+}
+
+impl Style {
+    fn new(word: &'static str, is_coloured: bool) -> Style {
+        if is_coloured {
+            Style { word, bold: "\x1b[1m", rule: "\x1b[1;34m", plain: "\x1b[0m" }
+        } else {
+            Style { word: "", bold: "", rule: "", plain: "" }
+        }
+    }
+}
+
+const RED: &str = "\x1b[1;31m";
+const GREEN: &str = "\x1b[1;32m";
 
 impl std::error::Error for Faults {}
 
@@ -85,13 +134,13 @@ impl<'t> Sink<'t> {
     }
 
     /// The faults in file order, or nothing when there were none.
-    pub(super) fn into_faults(mut self, file: &str) -> Option<Faults> {
+    pub(super) fn faults(&self, file: &str) -> Option<Faults> {
         if self.found.is_empty() {
             return None;
         }
-        self.found.sort_by_key(|(span, ..)| span.start);
-        let faults =
-            self.found.into_iter().map(|(span, message, help)| locate(self.text, &span, message, help));
+        let mut found = self.found.clone();
+        found.sort_by_key(|(span, ..)| span.start);
+        let faults = found.into_iter().map(|(span, message, help)| locate(self.text, &span, message, help));
         Some(Faults { file: file.to_owned(), faults: faults.collect() })
     }
 }
@@ -106,10 +155,26 @@ fn locate(text: &str, span: &Range<usize>, message: String, help: Option<String>
         column: text[line_start..start].chars().count() + 1,
         width: text[start..end].chars().count().max(1),
         // A tab would move the caret away from its place.
-        excerpt: text[line_start..line_end].trim_end_matches('\r').replace('\t', " "),
+        excerpt: veiled(text[line_start..line_end].trim_end_matches('\r')).replace('\t', " "),
         message,
         help,
     }
+}
+
+/// The line, with asterisks for what a secret key's strings hold: what is told may end in the log of a build.
+fn veiled(line: &str) -> String {
+    let key = line.trim_start().split(['=', ' ', '\t']).next().unwrap_or_default();
+    let is_secret = |about: &Key| about.name == key && matches!(about.kind, Kind::Secret | Kind::Secrets);
+    if !KEYS.iter().any(is_secret) {
+        return line.to_owned();
+    }
+    let pieces = line.split_inclusive('"').enumerate().map(|(at, piece)| {
+        // Every second one stands between quotes. Where a secret is to be found is none.
+        let is_place = piece.starts_with("${") || piece.starts_with("file:");
+        let veil = |character| if character == '"' { '"' } else { '*' };
+        if at % 2 == 1 && !is_place { piece.chars().map(veil).collect() } else { piece.to_owned() }
+    });
+    pieces.collect()
 }
 
 fn floor_char_boundary(text: &str, index: usize) -> usize {
@@ -165,10 +230,28 @@ mod tests {
         let mut sink = Sink::new(text);
         let at = text.find("\"ü\"").unwrap();
         sink.fault(at..at + 4, "wrong", None);
-        let faults = sink.into_faults("f.toml").unwrap();
+        let faults = sink.faults("f.toml").unwrap();
         let fault = &faults.faults[0];
         assert_eq!((fault.line, fault.column, fault.width), (2, 5, 3));
         assert!(faults.to_string().contains("--> f.toml:2:5"));
+        let (coloured, plain) = (faults.told(true), faults.told(false));
+        assert_eq!(plain.lines().nth(4), Some("  |     ^^^"));
+        let mut stripped = coloured;
+        for escape in [RED, "\x1b[1m", "\x1b[1;34m", "\x1b[0m"] {
+            assert!(stripped.contains(escape), "{stripped}");
+            stripped = stripped.replace(escape, "");
+        }
+        assert_eq!(stripped, plain);
+    }
+
+    #[test]
+    fn no_secret_is_shown_in_its_line() {
+        assert_eq!(
+            veiled("user = { me = \"hü\", you = \"${X}\" } # no"),
+            "user = { me = \"**\", you = \"${X}\" } # no"
+        );
+        assert_eq!(veiled("  token=\"hush"), "  token=\"****");
+        assert_eq!(veiled("port = \":80\""), "port = \":80\"");
     }
 
     #[test]

@@ -59,14 +59,28 @@ pub struct SectionAbout {
     pub is_optional: bool,
     /// It may stand many times, as `[[name]]`.
     pub is_list: bool,
+    /// It has the keys of this section, and what it does not say is as there; empty if it has keys of its own.
+    pub like: &'static str,
+}
+
+impl SectionAbout {
+    /// Its keys, in the order of the template.
+    pub fn keys(&self) -> impl Iterator<Item = &'static Key> + use<> {
+        let section = if self.like.is_empty() { self.name } else { self.like };
+        KEYS.iter().filter(move |key| key.section == section)
+    }
 }
 
 const fn section(name: &'static str, is_optional: bool, is_list: bool, about: &'static str) -> SectionAbout {
-    SectionAbout { name, about, is_optional, is_list }
+    SectionAbout { name, about, is_optional, is_list, like: "" }
+}
+
+const fn again(name: &'static str, like: &'static str, about: &'static str) -> SectionAbout {
+    SectionAbout { name, about, is_optional: true, is_list: false, like }
 }
 
 /// The sections, in the order of the template.
-pub const SECTIONS: [SectionAbout; 15] = [
+pub const SECTIONS: [SectionAbout; 18] = [
     section(
         "",
         false,
@@ -78,6 +92,13 @@ pub const SECTIONS: [SectionAbout; 15] = [
     section("tls.more", true, true, "Further certificates, for further names."),
     section("upstream_tls", false, false, "How https:// members are believed."),
     section("upstreams", true, true, "Further groups of members, which rules may choose."),
+    again(
+        "upstreams.health",
+        "health",
+        "What the group above does otherwise than [health] says; the same keys.",
+    ),
+    again("upstreams.retry", "retry", "The same for [retry]."),
+    again("upstreams.queue", "queue", "The same for [queue]."),
     section("health", false, false, "Who is up: checks, and what requests tell."),
     section("retry", false, false, "Who gets a second chance."),
     section("queue", false, false, "Who waits when members are full."),

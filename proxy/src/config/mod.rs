@@ -48,6 +48,7 @@ mod schema;
 mod secret;
 mod template;
 mod tls;
+mod today;
 
 pub use access_log::{AccessLog, LogField, PatternError, Piece};
 pub use address::{Address, AddressError, Listen, Member, WEIGHT_MAX};
@@ -60,7 +61,7 @@ pub use model::{
     AdminConfig, CacheConfig, CacheProfile, CacheStore, Config, GroupConfig, LogLevel, MemoryConfig,
     RedisConfig, Secret, ServerConfig, Timeouts,
 };
-pub use resilience::{Check, HealthConfig, QueueConfig, RetryConfig};
+pub use resilience::{Check, HealthConfig, QueueConfig, Resilience, RetryConfig};
 pub use schema::schema;
 pub use template::template;
 pub use tls::{CertificateFiles, ClientTlsConfig, TlsConfig};

@@ -5,8 +5,8 @@ use std::{fmt, num::NonZeroUsize, path::PathBuf, sync::Arc, time::Duration};
 use balancers::Algorithm;
 
 use super::{
-    AccessLog, AdmissionConfig, ClientTlsConfig, ConnectionLimits, DnsConfig, HealthConfig, Listen, Member,
-    Name, QueueConfig, RetryConfig, TlsConfig,
+    AccessLog, AdmissionConfig, ClientTlsConfig, ConnectionLimits, DnsConfig, Listen, Member, Name,
+    Resilience, TlsConfig,
 };
 use crate::admit::destination::Destinations;
 
@@ -25,12 +25,8 @@ pub struct Config {
     pub redis: RedisConfig,
     /// `[mem]`
     pub memory: MemoryConfig,
-    /// `[health]`
-    pub health: HealthConfig,
-    /// `[retry]`
-    pub retry: RetryConfig,
-    /// `[queue]`
-    pub queue: QueueConfig,
+    /// `[health]`, `[retry]` and `[queue]`
+    pub resilience: Resilience,
     /// `[dns]`
     pub dns: DnsConfig,
     /// `[admin]`: absent when the file has no such section.
@@ -77,6 +73,8 @@ pub struct GroupConfig {
     pub names: Vec<Name>,
     /// `balance`
     pub balance: Algorithm,
+    /// Its own `health`, `retry` and `queue`, over those of all.
+    pub resilience: Resilience,
 }
 
 /// `[server]`

@@ -16,7 +16,7 @@ use super::{
         ServerConfig, Timeouts,
     },
     reader::Section,
-    resilience::{read_health, read_queue, read_retry},
+    resilience::{Resilience, read_resilience},
     tls::{read_client_tls, read_tls},
 };
 
@@ -28,12 +28,16 @@ impl Config {
     pub fn parse(file: &str, text: &str) -> Result<Config, Faults> {
         let sink = RefCell::new(Sink::new(text));
         let (document, errors) = DeTable::parse_recoverable(text);
-        for error in errors {
+        for error in &errors {
             let span = error.span().unwrap_or(0..0);
             sink.borrow_mut().fault(span, format!("not TOML: {}", error.message()), None);
         }
+        // What is left of a document that is none would be told faults that it has not.
+        if let (false, Some(faults)) = (errors.is_empty(), sink.borrow().faults(file)) {
+            return Err(faults);
+        }
         let config = read_root(Section::root(document.get_ref(), &sink));
-        match sink.into_inner().into_faults(file) {
+        match sink.into_inner().faults(file) {
             None => Ok(Config { source: text.to_owned().into(), ..config }),
             Some(faults) => Err(faults),
         }
@@ -63,11 +67,10 @@ fn read_root(mut root: Section<'_, '_>) -> Config {
     let upstream_tls = root.section("upstream_tls").map(read_client_tls).unwrap_or_default();
     let redis = root.section("redis").map(read_redis).unwrap_or_default();
     let memory = root.section("mem").map(read_memory).unwrap_or_default();
-    let groups: Vec<GroupConfig> = root.sections("upstreams").into_iter().map(read_group).collect();
+    let resilience = read_resilience(&mut root, &Resilience::default());
+    let groups = root.sections("upstreams").into_iter().map(|group| read_group(group, &resilience));
+    let groups: Vec<GroupConfig> = groups.collect();
     read_admission_rules(&mut root, &mut server.admission, &groups);
-    let health = root.section("health").map(read_health).unwrap_or_default();
-    let retry = root.section("retry").map(read_retry).unwrap_or_default();
-    let queue = root.section("queue").map(read_queue).unwrap_or_default();
     let dns = root.section("dns").map(read_dns).unwrap_or_default();
     let admin = root.section("admin").map(read_admin);
     root.finish();
@@ -78,9 +81,7 @@ fn read_root(mut root: Section<'_, '_>) -> Config {
         upstream_tls,
         redis,
         memory,
-        health,
-        retry,
-        queue,
+        resilience,
         dns,
         admin,
         source: Secret::default(),
@@ -155,7 +156,7 @@ fn read_server(mut server: Section<'_, '_>) -> ServerConfig {
 }
 
 /// One of `[[upstreams]]`.
-fn read_group(mut section: Section<'_, '_>) -> GroupConfig {
+fn read_group(mut section: Section<'_, '_>, of_all: &Resilience) -> GroupConfig {
     let name = section.string("name").map(Spanned::into_inner).unwrap_or_default();
     if name.is_empty() {
         let place = section.place("proxy_pass").unwrap_or(Spanned::new(0..0, ()));
@@ -163,8 +164,9 @@ fn read_group(mut section: Section<'_, '_>) -> GroupConfig {
     }
     let (members, names) = read_members(&mut section, true);
     let balance = read_balance(&mut section).unwrap_or(ServerConfig::default().balance);
+    let resilience = read_resilience(&mut section, of_all);
     section.finish();
-    GroupConfig { name: name.into(), members, names, balance }
+    GroupConfig { name: name.into(), members, names, balance, resilience }
 }
 
 fn read_members(server: &mut Section<'_, '_>, reverse: bool) -> (Vec<Member>, Vec<Name>) {

@@ -1,11 +1,26 @@
 //! `[health]`, `[retry]` and `[queue]`: what is done about members that fail, are slow or are full. All of it is on
-//! unless the file says otherwise.
+//! unless the file says otherwise. A group of `[[upstreams]]` may say it for itself, key by key:
+//!
+//! ```text
+//!   the defaults ◄── [health] ◄── [upstreams.health]      what one does not say is as in the one before it
+//! ```
 
 use std::time::Duration;
 
 use toml::Spanned;
 
 use super::reader::Section;
+
+/// What is done about members that fail, are slow or are full.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Resilience {
+    /// `[health]`
+    pub health: HealthConfig,
+    /// `[retry]`
+    pub retry: RetryConfig,
+    /// `[queue]`
+    pub queue: QueueConfig,
+}
 
 /// `[health]`: who is up.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -123,21 +138,30 @@ impl Default for QueueConfig {
     }
 }
 
-pub(super) fn read_health(mut health: Section<'_, '_>) -> HealthConfig {
-    let default = HealthConfig::default();
+/// The three tables within `parent`; what they do not say is as in `base`.
+pub(super) fn read_resilience(parent: &mut Section<'_, '_>, base: &Resilience) -> Resilience {
+    let Resilience { health, retry, queue } = base;
+    Resilience {
+        health: parent.section("health").map_or_else(|| health.clone(), |own| read_health(own, health)),
+        retry: parent.section("retry").map_or_else(|| retry.clone(), |own| read_retry(own, retry)),
+        queue: parent.section("queue").map_or_else(|| queue.clone(), |own| read_queue(own, queue)),
+    }
+}
+
+fn read_health(mut health: Section<'_, '_>, base: &HealthConfig) -> HealthConfig {
     let positive = |number: i64| Some(to_u32(number)).filter(|&number| number > 0);
     let config = HealthConfig {
-        check: read_check(&mut health),
-        interval: health.seconds("interval", SECONDS).unwrap_or(default.interval),
-        timeout: health.seconds("timeout", SECONDS).unwrap_or(default.timeout),
-        rise: health.integer("rise", 1..=100).map_or(default.rise, to_u32),
-        fall: health.integer("fall", 1..=100).map_or(default.fall, to_u32),
-        failures: health.integer("failures", 0..=1000).map_or(default.failures, positive),
-        error_rate: health.integer("error_rate", 0..=100).map_or(default.error_rate, positive),
-        ejection: health.seconds("ejection", SECONDS).unwrap_or(default.ejection),
-        ejection_max: health.seconds("ejection_max", SECONDS).unwrap_or(default.ejection_max),
-        panic_threshold: health.integer("panic_threshold", 0..=100).map_or(default.panic_threshold, to_u32),
-        slow_start: health.seconds("slow_start", 0..=3600).unwrap_or(default.slow_start),
+        check: read_check(&mut health, &base.check),
+        interval: health.seconds("interval", SECONDS).unwrap_or(base.interval),
+        timeout: health.seconds("timeout", SECONDS).unwrap_or(base.timeout),
+        rise: health.integer("rise", 1..=100).map_or(base.rise, to_u32),
+        fall: health.integer("fall", 1..=100).map_or(base.fall, to_u32),
+        failures: health.integer("failures", 0..=1000).map_or(base.failures, positive),
+        error_rate: health.integer("error_rate", 0..=100).map_or(base.error_rate, positive),
+        ejection: health.seconds("ejection", SECONDS).unwrap_or(base.ejection),
+        ejection_max: health.seconds("ejection_max", SECONDS).unwrap_or(base.ejection_max),
+        panic_threshold: health.integer("panic_threshold", 0..=100).map_or(base.panic_threshold, to_u32),
+        slow_start: health.seconds("slow_start", 0..=3600).unwrap_or(base.slow_start),
     };
     if config.ejection > config.ejection_max {
         let place = health.place("ejection").or(health.place("ejection_max"));
@@ -151,7 +175,7 @@ pub(super) fn read_health(mut health: Section<'_, '_>) -> HealthConfig {
 }
 
 /// `path` alone means a GET.
-fn read_check(health: &mut Section<'_, '_>) -> Check {
+fn read_check(health: &mut Section<'_, '_>, base: &Check) -> Check {
     let how = health.string("check");
     let path = health.string("path");
     let host = health.string("host");
@@ -164,22 +188,32 @@ fn read_check(health: &mut Section<'_, '_>) -> Check {
     if let Some(host) = host.as_ref().filter(|host| http::HeaderValue::from_str(host.get_ref()).is_err()) {
         health.fault(host, "host holds what no field may hold", Some("a name or an address".to_owned()));
     }
-    let by_default = if path.is_some() { "http" } else { "tcp" };
-    let name = how.as_ref().map_or(by_default, |how| how.get_ref());
+    let name = match (&how, base) {
+        (Some(how), _) => how.get_ref(),
+        (None, _) if path.is_some() => "http",
+        (None, Check::Http { .. }) => "http",
+        (None, Check::Tcp) => "tcp",
+        (None, Check::Off) => "off",
+    };
     match name {
         "off" => Check::Off,
         "tcp" => Check::Tcp,
-        "http" => Check::Http {
-            path: path.map_or_else(|| "/".to_owned(), Spanned::into_inner),
-            host: host.map_or_else(|| "localhost".to_owned(), Spanned::into_inner),
-            status,
-            body,
-        },
+        "http" => {
+            let own = (path.map(Spanned::into_inner), host.map(Spanned::into_inner), status, body);
+            let (path, host, status, body) = match base.clone() {
+                Check::Http { path, host, status, body } => {
+                    (own.0.or(Some(path)), own.1.or(Some(host)), own.2.or(status), own.3.or(body))
+                }
+                Check::Off | Check::Tcp => own,
+            };
+            let (path, host) = (path.unwrap_or("/".to_owned()), host.unwrap_or("localhost".to_owned()));
+            Check::Http { path, host, status, body }
+        }
         other => {
             let place = how.as_ref().map_or(0..0, Spanned::span);
             let help = "allowed: \"tcp\", \"http\", \"off\"".to_owned();
             health.fault(&Spanned::new(place, ()), format!("check: unknown way \"{other}\""), Some(help));
-            Check::Tcp
+            base.clone()
         }
     }
 }
@@ -188,36 +222,31 @@ fn is_path(path: &str) -> bool {
     path.starts_with('/') && path.bytes().all(|byte| byte.is_ascii_graphic())
 }
 
-pub(super) fn read_retry(mut retry: Section<'_, '_>) -> RetryConfig {
-    let default = RetryConfig::default();
+fn read_retry(mut retry: Section<'_, '_>, base: &RetryConfig) -> RetryConfig {
     let config = RetryConfig {
-        attempts: retry
-            .integer("attempts", 1..=16)
-            .map_or(default.attempts, |number| to_u32(number) as usize),
-        budget_percent: retry.integer("budget", 0..=100).map_or(default.budget_percent, to_u32),
-        budget_min: retry.integer("budget_min", 0..=100_000).map_or(default.budget_min, to_u32),
-        statuses: retry.integers("statuses", 400..=599).map_or(default.statuses, |list| {
-            list.into_iter().filter_map(|s| u16::try_from(s).ok()).collect()
-        }),
+        attempts: retry.integer("attempts", 1..=16).map_or(base.attempts, |number| to_u32(number) as usize),
+        budget_percent: retry.integer("budget", 0..=100).map_or(base.budget_percent, to_u32),
+        budget_min: retry.integer("budget_min", 0..=100_000).map_or(base.budget_min, to_u32),
+        statuses: retry.integers("statuses", 400..=599).map_or_else(
+            || base.statuses.clone(),
+            |list| list.into_iter().filter_map(|status| u16::try_from(status).ok()).collect(),
+        ),
         max_body_bytes: retry
             .integer("max_body_bytes", 0..=16 << 20)
-            .map_or(default.max_body_bytes, i64::unsigned_abs),
+            .map_or(base.max_body_bytes, i64::unsigned_abs),
     };
     retry.finish();
     config
 }
 
-pub(super) fn read_queue(mut queue: Section<'_, '_>) -> QueueConfig {
-    let default = QueueConfig::default();
+fn read_queue(mut queue: Section<'_, '_>, base: &QueueConfig) -> QueueConfig {
     let config = QueueConfig {
-        max_connections: queue
-            .integer("max_connections", 1..=1_000_000)
-            .map_or(default.max_connections, to_u32),
+        max_connections: queue.integer("max_connections", 1..=1_000_000).map_or(base.max_connections, to_u32),
         max_streams: queue
             .integer("max_streams", 1..=1_000)
-            .map_or(default.max_streams, |number| to_u32(number) as usize),
-        max_pending: queue.integer("max_pending", 0..=1_000_000).map_or(default.max_pending, to_u32),
-        timeout: queue.seconds("timeout", SECONDS).unwrap_or(default.timeout),
+            .map_or(base.max_streams, |number| to_u32(number) as usize),
+        max_pending: queue.integer("max_pending", 0..=1_000_000).map_or(base.max_pending, to_u32),
+        timeout: queue.seconds("timeout", SECONDS).unwrap_or(base.timeout),
     };
     queue.finish();
     config
@@ -243,9 +272,9 @@ mod tests {
     #[test]
     fn everything_is_on_by_default() {
         let config = parse("").unwrap();
-        assert_eq!(config.health, HealthConfig::default());
-        assert_eq!((config.retry.budget_percent, config.retry.budget_min), (20, 3));
-        assert_eq!(config.health.check, Check::Tcp);
+        assert_eq!(config.resilience.health, HealthConfig::default());
+        assert_eq!((config.resilience.retry.budget_percent, config.resilience.retry.budget_min), (20, 3));
+        assert_eq!(config.resilience.health.check, Check::Tcp);
     }
 
     #[test]
@@ -257,7 +286,30 @@ mod tests {
             status: Some(204),
             body: None,
         };
-        assert_eq!((config.health.check, config.health.failures), (check, None));
+        assert_eq!((config.resilience.health.check, config.resilience.health.failures), (check, None));
+    }
+
+    #[test]
+    fn a_group_says_for_itself_what_it_wants_otherwise() {
+        let config = parse(
+            "[health]\npath = \"/up\"\nstatus = 204\nfall = 7\n[retry]\nattempts = 2\n\
+             [[upstreams]]\nname = \"plain\"\nproxy_pass = [\"b\"]\n\
+             [[upstreams]]\nname = \"own\"\nproxy_pass = [\"c\"]\n\
+             [upstreams.health]\nhost = \"c.example\"\nrise = 5\nfailures = 0\n[upstreams.queue]\nmax_pending = 0\n\
+             [[upstreams]]\nname = \"tcp\"\nproxy_pass = [\"d\"]\n[upstreams.health]\ncheck = \"tcp\"\n",
+        )
+        .unwrap();
+        let [plain, own, tcp] = [0, 1, 2].map(|at| &config.groups[at].resilience);
+        assert_eq!(plain, &config.resilience);
+        let check = Check::Http {
+            path: "/up".to_owned(),
+            host: "c.example".to_owned(),
+            status: Some(204),
+            body: None,
+        };
+        assert_eq!((&own.health.check, own.health.rise, own.health.fall), (&check, 5, 7));
+        assert_eq!((own.health.failures, own.retry.attempts, own.queue.max_pending), (None, 2, 0));
+        assert_eq!((&tcp.health.check, tcp.health.fall), (&Check::Tcp, 7));
     }
 
     #[test]

@@ -2,14 +2,15 @@
 
 use serde_json::{Map, Value, json};
 
-use super::keys::{KEYS, Key, Kind, SECTIONS};
+use super::keys::{Key, Kind, SECTIONS, SectionAbout};
 
 /// The schema, made from the table of keys.
 #[must_use]
 pub fn schema() -> Value {
-    let mut root = object("");
-    for section in SECTIONS.iter().filter(|section| !section.name.is_empty()) {
-        let mut shape = object(section.name);
+    let [top, sections @ ..] = &SECTIONS;
+    let mut root = object(top);
+    for section in sections {
+        let mut shape = object(section);
         shape["description"] = json!(section.about);
         if section.is_list {
             shape = json!({ "type": "array", "items": shape });
@@ -32,9 +33,16 @@ fn is_list(section: &str) -> bool {
     SECTIONS.iter().any(|about| about.name == section && about.is_list)
 }
 
-fn object(section: &str) -> Value {
-    let keys = KEYS.iter().filter(|key| key.section == section);
-    let properties: Map<String, Value> = keys.map(|key| (key.name.to_owned(), property(key))).collect();
+fn object(section: &SectionAbout) -> Value {
+    let property = |key: &Key| {
+        let mut shape = property(key);
+        // What a group does not say is as the section of all says it.
+        if let Some(shape) = shape.as_object_mut().filter(|_| !section.like.is_empty()) {
+            shape.remove("default");
+        }
+        (key.name.to_owned(), shape)
+    };
+    let properties: Map<String, Value> = section.keys().map(property).collect();
     json!({ "type": "object", "additionalProperties": false, "properties": properties })
 }
 
@@ -84,6 +92,9 @@ mod tests {
         let rules = &schema["properties"]["rules"]["items"];
         assert_eq!(rules["additionalProperties"], false);
         assert_eq!(rules["properties"]["response"]["properties"]["status"]["minimum"], 200);
+        let of_group =
+            &schema["properties"]["upstreams"]["items"]["properties"]["health"]["properties"]["rise"];
+        assert_eq!((&of_group["maximum"], of_group.get("default")), (&json!(100), None));
         assert_eq!(schema["properties"]["mem"]["properties"]["cache_replacement_policy"]["default"], "lru");
     }
 }

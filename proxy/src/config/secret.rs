@@ -16,7 +16,9 @@ impl Section<'_, '_> {
     /// What `text`, the value of `key`, means.
     pub(super) fn resolved(&self, key: &str, text: &Spanned<String>) -> String {
         resolve(text.get_ref()).unwrap_or_else(|why| {
-            self.fault(text, format!("{key}: {why}"), None);
+            let help =
+                "\"${NAME}\" stands for a variable of the environment, \"file:/path\" for a file's content";
+            self.fault(text, format!("{key}: {why}"), Some(help.to_owned()));
             String::new()
         })
     }

@@ -2,7 +2,7 @@
 //!
 //! Keys with a default stand as they are; the others are commented out, with an example behind `#`.
 
-use super::keys::{KEYS, Key, Kind, SECTIONS, SectionAbout};
+use super::keys::{Key, Kind, SECTIONS, SectionAbout};
 
 /// The text of `evenly.toml` as it is delivered.
 #[must_use]
@@ -16,9 +16,8 @@ pub fn template() -> String {
             SectionAbout { name, is_list: true, .. } => out.push_str(&format!("{mark}[[{name}]]\n")),
             SectionAbout { name, .. } => out.push_str(&format!("{mark}[{name}]\n")),
         }
-        for key in KEYS.iter().filter(|key| key.section == section.name) {
-            entry(&mut out, key, section.is_optional);
-        }
+        let own_keys = section.keys().filter(|_| section.like.is_empty());
+        own_keys.for_each(|key| entry(&mut out, key, section.is_optional));
         out.push('\n');
     }
     out.truncate(out.trim_end().len());
@@ -65,7 +64,7 @@ fn comment(out: &mut String, text: &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::Config;
+    use crate::config::{Config, KEYS};
 
     /// Debug output without the text it came from.
     fn meaning(text: &str) -> String {
@@ -125,11 +124,13 @@ mod tests {
     /// Whoever adds a key to the reader adds its line to `keys.rs`, and the other way round.
     #[test]
     fn the_table_has_the_keys_that_the_reader_asks_for() {
-        let text = "[server]\nproxy_pass = [\"a\"]\n[tls]\n[[tls.more]]\n[upstream_tls]\n[[upstreams]]\n[health]\n[retry]\n[queue]\n[dns]\n[redis]\n[mem]\n\
+        let text = "[server]\nproxy_pass = [\"a\"]\n[tls]\n[[tls.more]]\n[upstream_tls]\n[[upstreams]]\n\
+                    [upstreams.health]\n[upstreams.retry]\n[upstreams.queue]\n[health]\n[retry]\n[queue]\n[dns]\n[redis]\n[mem]\n\
                     [admin]\n[[rules]]\n[rules.response]\n";
         let mut asked = crate::config::read::keys_asked(text);
-        let mut known: Vec<(String, String)> =
-            KEYS.iter().map(|key| (key.section.to_owned(), key.name.to_owned())).collect();
+        let in_section =
+            |about: &SectionAbout| about.keys().map(|key| (about.name.to_owned(), key.name.to_owned()));
+        let mut known: Vec<(String, String)> = SECTIONS.iter().flat_map(in_section).collect();
         known.extend(SECTIONS.iter().filter(|section| !section.name.is_empty()).map(|section| {
             let (parent, name) = section.name.rsplit_once('.').unwrap_or(("", section.name));
             (parent.to_owned(), name.to_owned())

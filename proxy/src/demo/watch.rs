@@ -1,4 +1,4 @@
-//! A line a second: requests, who was picked, cache hits, latencies.
+//! A line a second in which something happened: requests, who was picked, cache hits, latencies.
 
 use std::time::Duration;
 
@@ -8,14 +8,16 @@ use crate::{cli::println_out, server::Proxy};
 /// Prints until the task is dropped.
 pub(super) async fn run(proxy: &Proxy, backends: &[Demo]) {
     let names: Vec<String> = backends.iter().map(|backend| format!("{:>7}", backend.name)).collect();
-    println_out(&format!("requests  {}     hits  p50 ms  p99 ms", names.join("  ")));
+    println_out(&format!("   req/s  {}     hits  p50 ms  p99 ms", names.join("  ")));
     let mut before = Moment::of(proxy, backends);
     let mut ticks = tokio::time::interval(Duration::from_secs(1));
     ticks.tick().await;
     loop {
         ticks.tick().await;
         let now = Moment::of(proxy, backends);
-        println_out(&now.line_since(&before));
+        if now.requests > before.requests {
+            println_out(&now.line_since(&before));
+        }
         before = now;
     }
 }

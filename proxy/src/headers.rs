@@ -45,8 +45,8 @@ pub struct HopByHop {
     pub trailers: bool,
 }
 
-/// Removes every hop-by-hop field of a request or a response, those that `Connection` nominates, and `Proxy`
-/// (httpoxy). `Host` and `Content-Length` stay even when nominated.
+/// Removes every hop-by-hop field of a request or a response, those that `Connection` nominates, `Proxy` (httpoxy),
+/// and what passes for a length where `_` is `-`. `Host` and `Content-Length` stay even when nominated.
 pub fn strip_hop_by_hop(headers: &mut HeaderMap) -> HopByHop {
     let mut hop = HopByHop::default();
     let mut found = [const { None::<HeaderName> }; HOP_BY_HOP_COUNT];
@@ -159,6 +159,9 @@ fn is_hop_by_hop(name: &str) -> bool {
             | "proxy-authorization"
             | "proxy-authentication-info"
             | "http2-settings"
+            // CGI and WSGI servers would take these for the length that was checked.
+            | "content_length"
+            | "transfer_encoding"
     )
 }
 
@@ -201,25 +204,28 @@ fn is_trailers(element: &[u8]) -> bool {
     name.trim_ascii_end().eq_ignore_ascii_case(b"trailers")
 }
 
-/// `-` and `_` are the same to CGI and WSGI servers (`HTTP_X_FORWARDED_FOR`), so the twins are removed as well.
 fn remove_forwarding(headers: &mut HeaderMap) {
-    let is_about_the_client = |name: &str| {
-        let name = name.as_bytes();
-        match name.first() {
-            Some(b'f') => name == b"forwarded",
-            Some(b'x') if name.len() >= 9 && matches!(name[1], b'-' | b'_') => {
-                let rest = &name[2..];
-                rest.starts_with(b"forwarded") || rest == b"real-ip" || rest == b"real_ip"
-            }
-            _ => false,
-        }
-    };
-    if headers.keys().any(|name| is_about_the_client(name.as_str())) {
-        let names: Vec<HeaderName> =
-            headers.keys().filter(|name| is_about_the_client(name.as_str())).cloned().collect();
+    if headers.keys().any(|name| is_claim(name.as_str())) {
+        let names: Vec<HeaderName> = headers.keys().filter(|name| is_claim(name.as_str())).cloned().collect();
         for name in names {
             headers.remove(name);
         }
+    }
+}
+
+/// Does the field say what only a proxy can know, or replace the target that rules have judged?
+///
+/// `-` and `_` are the same to CGI and WSGI servers (`HTTP_X_FORWARDED_FOR`), so the twins count as well.
+fn is_claim(name: &str) -> bool {
+    let name = name.as_bytes();
+    let begins_with = |claim: &[u8]| {
+        name.len() >= claim.len() && claim.iter().zip(name).all(|(a, b)| a == b || *a == b'-' && *b == b'_')
+    };
+    let is = |claim: &&str| name.len() == claim.len() && begins_with(claim.as_bytes());
+    match name.first() {
+        Some(b'x') => begins_with(b"x-forwarded") || CLAIMS_X.iter().any(is),
+        Some(b'c' | b'f' | b't') => CLAIMS.iter().any(is),
+        _ => false,
     }
 }
 
@@ -316,7 +322,22 @@ fn is_forbidden_in_trailers(name: &str) -> bool {
         )
 }
 
-const HOP_BY_HOP_COUNT: usize = 11;
+const HOP_BY_HOP_COUNT: usize = 13;
+const CLAIMS: [&str; 6] =
+    ["forwarded", "client-ip", "true-client-ip", "cf-connecting-ip", "fastly-client-ip", "front-end-https"];
+const CLAIMS_X: [&str; 10] = [
+    "x-real-ip",
+    "x-client-ip",
+    "x-cluster-client-ip",
+    "x-original-forwarded-for",
+    "x-original-host",
+    "x-http-host-override",
+    "x-scheme",
+    "x-url-scheme",
+    // Frameworks route by these: a way around every rule on paths.
+    "x-original-url",
+    "x-rewrite-url",
+];
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
@@ -403,6 +424,8 @@ mod tests {
             ("x-forwarded-host", "evil.test"),
             ("x-forwarded-port", "1"),
             ("x-real-ip", "9.9.9.9"),
+            ("x-original_url", "/admin"),
+            ("true-client-ip", "9.9.9.9"),
             ("forwarded", "for=9.9.9.9"),
             ("x-other", "kept"),
         ]);

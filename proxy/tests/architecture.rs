@@ -17,7 +17,10 @@ const FORBIDDEN: [(&str, &[&str]); 13] = [
     ("rewrite", &["admit", "config", "http_cache", "serve", "server", "state", "upstream"]),
     ("headers", &["config", "http_cache", "serve", "server", "state", "upstream"]),
     ("target", &["config", "http_cache", "serve", "server", "state", "upstream"]),
-    ("codec", &["admit", "body", "config", "connection", "http_cache", "serve", "server", "state", "upstream"]),
+    (
+        "codec",
+        &["admit", "body", "config", "connection", "http_cache", "serve", "server", "state", "upstream"],
+    ),
     ("upstream", &["admit", "connection", "demo", "http_cache", "serve", "server", "state"]),
     ("observe", &["demo", "serve", "server", "state"]),
     ("serve", &["demo", "server"]),

@@ -89,6 +89,9 @@ pub fn sanitise(parts: &mut Parts, limits: &Limits) -> Result<Target, Refusal> {
     settle_host(parts)?;
     let path_for_rules = if form == Form::Authority { None } else { settle_path(parts)? };
     check_length(&parts.headers, parts.version, limits.body_len)?;
+    if parts.method == Method::CONNECT && has_content(&parts.headers) {
+        return Err(Refusal::Length);
+    }
     settle_expectation(parts)?;
     settle_max_forwards(parts)?;
     let options = parts.headers.get_all(CONNECTION).iter().flat_map(list).count();
@@ -144,7 +147,12 @@ fn settle_host(parts: &mut Parts) -> Result<(), Refusal> {
 /// Brings the target into origin form with a normal path; returns the form for rules where it differs.
 fn settle_path(parts: &mut Parts) -> Result<Option<String>, Refusal> {
     let is_origin = parts.uri.authority().is_none();
-    if parts.uri.path() == "*" && is_origin {
+    if parts.uri.path() == "*" && parts.uri.query().is_none() {
+        // In HTTP/2 it comes with an authority (RFC 9113 §8.3.1); HTTP/1 has no way to write that.
+        if parts.method != Method::OPTIONS {
+            return Err(TargetError::Form.into());
+        }
+        parts.uri = Uri::from_static("*");
         return Ok(None);
     }
     let query = parts.uri.query().unwrap_or_default();
@@ -152,6 +160,9 @@ fn settle_path(parts: &mut Parts) -> Result<Option<String>, Refusal> {
         return Err(Refusal::Target(TargetError::Query));
     }
     let (changed, for_rules) = normalise(parts.uri.path())?.into_parts();
+    // `http://a?q` has the path `/`, which does not stand there (RFC 9110 §4.2.3).
+    let is_written = parts.uri.path_and_query().is_some_and(|path| path.as_str().starts_with('/'));
+    let changed = changed.or_else(|| (!is_written).then(|| "/".to_owned()));
     match changed {
         None if is_origin => {}
         None => {
@@ -191,11 +202,20 @@ fn check_length(headers: &HeaderMap, version: Version, max: u64) -> Result<(), R
     if found > max { Err(Refusal::BodyLength { found, max }) } else { Ok(()) }
 }
 
+/// A `CONNECT` has none (RFC 9110 §9.3.6): what follows its head is the tunnel's, or must not be read at all.
+fn has_content(headers: &HeaderMap) -> bool {
+    headers.contains_key(TRANSFER_ENCODING)
+        || headers
+            .get(CONTENT_LENGTH)
+            .is_some_and(|length| length.as_bytes().iter().any(|digit| *digit != b'0'))
+}
+
 /// The one expectation there is belongs to this hop: the server side answers it as soon as the body is wanted.
 fn settle_expectation(parts: &mut Parts) -> Result<(), Refusal> {
-    let Some(expectation) = parts.headers.remove(EXPECT) else { return Ok(()) };
-    let is_known = expectation.as_bytes().eq_ignore_ascii_case(b"100-continue");
-    if is_known || parts.version == Version::HTTP_10 { Ok(()) } else { Err(Refusal::Expectation) }
+    let known = |line: &HeaderValue| line.as_bytes().eq_ignore_ascii_case(b"100-continue");
+    let are_known = parts.headers.get_all(EXPECT).iter().all(known);
+    parts.headers.remove(EXPECT);
+    if are_known || parts.version == Version::HTTP_10 { Ok(()) } else { Err(Refusal::Expectation) }
 }
 
 fn settle_max_forwards(parts: &mut Parts) -> Result<(), Refusal> {
@@ -272,6 +292,7 @@ mod tests {
         assert_eq!(get("http://a.test/", &[]).unwrap_err(), BAD);
         assert_eq!(get("http://u:p@a.test/", &[HOST_A]).unwrap_err(), BAD);
         assert_eq!(get("http://b.test:81", &[HOST_A]).unwrap().headers["host"], "b.test:81");
+        assert_eq!(get("http://a.test?y", &[HOST_A]).unwrap().uri, "/?y");
         assert_eq!(get("http://A.test:80/x?y", &[HOST_A]).unwrap().headers["host"], "a.test");
         assert_eq!(request("GET", "/", Version::HTTP_10, &[]).unwrap().headers["host"], "localhost");
     }
@@ -288,6 +309,13 @@ mod tests {
         assert!(h2("https://a.test/", &[("host", "A.test:443")]).is_ok());
         assert_eq!(h2("https://a.test/", &[("host", "evil.test")]).unwrap_err(), BAD);
         assert_eq!(h2("/", &[]).unwrap_err(), BAD);
+        let star = Uri::builder().scheme("https").authority("a.test").path_and_query("*").build().unwrap();
+        let (mut parts, ()) = Request::options(star).version(Version::HTTP_2).body(()).unwrap().into_parts();
+        sanitise(&mut parts, &Limits::default()).unwrap();
+        assert_eq!(
+            (&parts.uri, &parts.headers["host"]),
+            (&Uri::from_static("*"), &"a.test".parse().unwrap())
+        );
         assert_eq!(
             h2("https://a.test/", &[("content-length", "5"), ("content-length", "6")]).unwrap_err(),
             BAD
@@ -301,6 +329,11 @@ mod tests {
         assert_eq!(connect("a.test").unwrap_err(), BAD);
         assert_eq!(connect("u@a.test:443").unwrap_err(), BAD);
         assert_eq!(connect("a.test:65536").unwrap_err(), BAD);
+        let with =
+            |name, value| request("CONNECT", "a:443", Version::HTTP_11, &[("host", "a:443"), (name, value)]);
+        assert_eq!(with("content-length", "5").unwrap_err(), BAD);
+        assert_eq!(with("transfer-encoding", "chunked").unwrap_err(), BAD);
+        assert!(with("content-length", "0").is_ok());
     }
 
     #[test]
@@ -329,6 +362,8 @@ mod tests {
             get("/", &[HOST_A, ("expect", "y 100-continue")]).unwrap_err(),
             StatusCode::EXPECTATION_FAILED
         );
+        let twice = get("/", &[HOST_A, ("expect", "100-continue"), ("expect", "x")]);
+        assert_eq!(twice.unwrap_err(), StatusCode::EXPECTATION_FAILED);
     }
 
     #[test]

@@ -14,6 +14,7 @@ mod dns;
 mod evenly;
 mod load;
 mod process;
+mod recorder;
 mod upstream;
 
 pub use client::{Client, Reply};
@@ -21,6 +22,7 @@ pub use dns::{NameServer, Record, Zone};
 pub use evenly::{Evenly, free_port};
 pub use load::{Load, Report, is_long, row, scaled};
 pub use process::{UpstreamProcess, serve_if_asked};
+pub use recorder::{Recorder, Script, Seen};
 pub use upstream::Upstream;
 
 use std::time::{Duration, Instant};

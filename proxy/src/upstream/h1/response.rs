@@ -53,8 +53,8 @@ pub(crate) fn parse(buffer: &mut BytesMut, request: &Method) -> Result<Option<Re
     if !lines_end_in_crlf(&buffer[..length]) {
         return Err(ResponseError::BareLf);
     }
-    let status =
-        response.code.and_then(|code| StatusCode::from_u16(code).ok()).ok_or(ResponseError::Malformed)?;
+    let code = response.code.filter(|code| *code <= STATUS_MAX);
+    let status = code.and_then(|code| StatusCode::from_u16(code).ok()).ok_or(ResponseError::Malformed)?;
     let is_http_11 = response.version == Some(1);
     let headers = read_fields(response.headers, &buffer[..length], FIELDS_ADDED_LATER)?;
     buffer.advance(length);
@@ -191,6 +191,8 @@ impl From<ChunkedError> for ResponseError {
 }
 
 const HEAD_MAX: usize = 65_536;
+/// Higher ones are invalid (RFC 9110 §15).
+const STATUS_MAX: u16 = 599;
 const FIELDS_MAX: usize = 128;
 /// Via, Age, Cache-Status and their kin: room for them saves the map from growing.
 const FIELDS_ADDED_LATER: usize = 4;

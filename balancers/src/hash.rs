@@ -25,6 +25,13 @@ pub(crate) const fn spread(hash: u64) -> u64 {
     (hash ^ (hash >> 32)).wrapping_mul(0x9e37_79b9_7f4a_7c15)
 }
 
+/// The hash that was spread to this position.
+#[inline]
+pub(crate) const fn unspread(position: u64) -> u64 {
+    let hash = position.wrapping_mul(0xf1de_83e1_9937_733d); // the factor's inverse
+    hash ^ (hash >> 32)
+}
+
 /// Point `j` of a member on the ring.
 #[inline]
 pub(crate) fn ring_point(id: &[u8], j: u32) -> u32 {
@@ -43,4 +50,16 @@ pub(crate) const fn mix(a: u64, b: u64) -> u64 {
     let x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     let x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
     x ^ (x >> 31)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{mix, spread, unspread};
+
+    #[test]
+    fn a_position_tells_its_hash() {
+        for hash in (0..1000).map(|n| mix(n, 7)).chain([0, 1, u64::MAX, 1 << 32, u64::from(u32::MAX)]) {
+            assert_eq!(unspread(spread(hash)), hash);
+        }
+    }
 }

@@ -1,8 +1,7 @@
 //! What a pick comes down to while everybody is up and nobody is to be avoided: one look into a table.
 //!
 //! For the algorithms of which this is true a [`Pool`](crate::Pool) does without the virtual call and the questions about
-//! members, and all of a pick is compiled into the caller's loop: 52 instructions for a ring instead of 86, besides the
-//! key's hash (callgrind, 160 points a member).
+//! members, and all of a pick is compiled into the caller's loop (`make bench-picks` counts its instructions).
 
 use alloc::sync::Arc;
 
@@ -30,10 +29,17 @@ impl Lookup {
     #[inline(always)]
     #[must_use]
     pub fn find(&self, query: &Query<'_>, rng: &mut Rng) -> Option<usize> {
-        match &self.0 {
-            Table::Circle(circle) => circle.owner((position(query, rng) >> 32) as u32),
-            Table::Slots(slots) => slot(slots, position(query, rng)),
-            Table::Cells(cells) => cells.draw(rng),
+        self.0.find(query, rng)
+    }
+}
+
+impl Table {
+    #[inline(always)]
+    pub(crate) fn find(&self, query: &Query<'_>, rng: &mut Rng) -> Option<usize> {
+        match self {
+            Self::Circle(circle) => circle.owner((position(query, rng) >> 32) as u32),
+            Self::Slots(slots) => slot(slots, position(query, rng)),
+            Self::Cells(cells) => cells.draw(rng),
         }
     }
 }

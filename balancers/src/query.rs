@@ -3,7 +3,7 @@
 use alloc::vec::Vec;
 use core::net::IpAddr;
 
-use crate::hash::{hash_key, spread};
+use crate::hash::{hash_key, spread, unspread};
 use crate::members::Tag;
 
 /// What a pick is asked for: a key (for the algorithms that place by key) and members to avoid (for retries).
@@ -26,7 +26,8 @@ use crate::members::Tag;
 #[derive(Clone, Debug, Default)]
 pub struct Query<'k> {
     // Hashed when the query is made: there the key's length is often known, and the hash shrinks to a few instructions.
-    hash: Option<u64>,
+    // The position is kept and not the hash, which follows from it: then a pick need not carry both.
+    position: Option<u64>,
     key: Option<&'k [u8]>,
     avoid: Avoid,
 }
@@ -36,14 +37,14 @@ impl Query<'static> {
     #[inline]
     #[must_use]
     pub const fn new() -> Self {
-        Self { hash: None, key: None, avoid: Avoid::Nobody }
+        Self { position: None, key: None, avoid: Avoid::Nobody }
     }
 
     /// A query by a hash of the caller's own. It need not be a good one: it is spread before use.
     #[inline]
     #[must_use]
     pub const fn keyed(hash: u64) -> Self {
-        Self { hash: Some(hash), key: None, avoid: Avoid::Nobody }
+        Self { position: Some(spread(hash)), key: None, avoid: Avoid::Nobody }
     }
 
     /// A query by client address. An IPv4 address mapped into IPv6 is the same client as the plain one.
@@ -80,7 +81,7 @@ impl<'k> Query<'k> {
     #[inline]
     #[must_use]
     pub fn for_key(key: &'k [u8]) -> Self {
-        Self { hash: Some(hash_key(key)), key: Some(key), avoid: Avoid::Nobody }
+        Self { position: Some(spread(hash_key(key))), key: Some(key), avoid: Avoid::Nobody }
     }
 
     /// The same query, but never answered with this member. No allocation for the first four.
@@ -98,7 +99,7 @@ impl<'k> Query<'k> {
         if self.avoids_any() {
             self.clone()
         } else {
-            Self { hash: self.hash, key: self.key, avoid: Avoid::Nobody }
+            Self { position: self.position, key: self.key, avoid: Avoid::Nobody }
         }
     }
 
@@ -127,14 +128,14 @@ impl<'k> Query<'k> {
     #[inline]
     #[must_use]
     pub fn hash(&self) -> Option<u64> {
-        self.hash
+        self.position.map(unspread)
     }
 
     /// Where the key stands on the circle: its hash, spread over all bits.
     #[inline]
     #[must_use]
     pub fn position(&self) -> Option<u64> {
-        self.hash.map(spread)
+        self.position
     }
 }
 

@@ -16,7 +16,7 @@ pub(crate) struct Shared {
     keeps_ledger: AtomicBool,
     wants_leaves: AtomicBool,
     counts_peaks: AtomicBool,
-    ill: AtomicU64,
+    state: AtomicU64,
     panic: AtomicBool,
     open_weight: AtomicU64,
     numbers: AtomicU64,
@@ -47,7 +47,7 @@ impl Shared {
             keeps_ledger: AtomicBool::new(false),
             wants_leaves: AtomicBool::new(false),
             counts_peaks: AtomicBool::new(false),
-            ill: AtomicU64::new(0),
+            state: AtomicU64::new(0),
             panic: AtomicBool::new(false),
             open_weight: AtomicU64::new(0),
             numbers: AtomicU64::new(1),
@@ -149,18 +149,32 @@ impl Shared {
         self.panic.store(panic, Ordering::Relaxed);
     }
 
+    /// Which set of members is the newest, and how many members are not well: one number, so that a reader that compares
+    /// it knows both. Read it before the set: if an update comes in between, the number is an old one, and the next look
+    /// at it says so.
+    #[inline]
+    pub(crate) fn state(&self) -> State {
+        State(self.state.load(Ordering::Acquire))
+    }
+
     /// Whether all members take their full share: then no pick need look at any.
     #[inline]
     pub(crate) fn all_open(&self) -> bool {
-        self.ill.load(Ordering::Relaxed) == 0
+        State(self.state.load(Ordering::Relaxed)).all_open()
+    }
+
+    /// There is a newer set of members. After it has been put in place: whoever sees the new number finds it.
+    #[cfg(feature = "std")]
+    pub(crate) fn one_update(&self) {
+        self.state.fetch_add(UPDATE, Ordering::SeqCst);
     }
 
     pub(crate) fn one_closed(&self) {
-        self.ill.fetch_add(1, Ordering::SeqCst);
+        self.state.fetch_add(1, Ordering::SeqCst);
     }
 
     pub(crate) fn one_opened(&self) {
-        self.ill.fetch_sub(1, Ordering::SeqCst);
+        self.state.fetch_sub(1, Ordering::SeqCst);
     }
 
     /// From now on a latency above the mean becomes the mean.
@@ -183,6 +197,25 @@ impl Shared {
     }
 }
 
+/// What [`Shared::state`] says: updates (42 bits) | members of which not all is well (22 bits, of two sets at most).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct State(u64);
+
+impl State {
+    /// Whether all members take their full share.
+    #[inline]
+    pub(crate) fn all_open(self) -> bool {
+        self.0 & (UPDATE - 1) == 0
+    }
+
+    /// The same set, with everybody at full share.
+    #[cfg(feature = "std")]
+    #[inline]
+    pub(crate) fn well(self) -> Self {
+        Self(self.0 & !(UPDATE - 1))
+    }
+}
+
 impl Default for Pace {
     fn default() -> Self {
         Self { slow_start: Duration::ZERO, memory: Duration::from_secs(10), failure: Duration::from_secs(1) }
@@ -195,6 +228,7 @@ pub(crate) const fn total(ledger: u64) -> u64 {
     ledger & TOTAL
 }
 
+const UPDATE: u64 = 1 << 22;
 const CHANGE: u64 = 1 << 32;
 const TOTAL: u64 = CHANGE - 1;
 const GRAIN: u64 = 1_000_000;

@@ -32,7 +32,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::ops::Range;
 
-use super::circle::{Circle, Owners};
+use super::circle::{Circle, ENDS, Owners};
 use crate::balancer::Balancer;
 use crate::error::EditError;
 use crate::hash::ring_point;
@@ -59,7 +59,7 @@ impl Ring {
     /// If `points_per_weight` is 0 or there would be more than [`RING_POINTS_MAX`] points.
     pub fn new(members: Members, points_per_weight: u32) -> Result<Self, EditError> {
         let found = checked_points(&members, points_per_weight)?;
-        let mut points = Vec::with_capacity(found + 1);
+        let mut points = Vec::with_capacity(found + ENDS);
         for (index, member) in members.iter().enumerate() {
             put(&mut points, member, index, 0..member.weight() * points_per_weight);
         }

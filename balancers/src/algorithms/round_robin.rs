@@ -9,8 +9,9 @@
 //!
 //! The whole order (it repeats after Σ weight / gcd turns) is laid out once; a pick takes the next ticket and looks
 //! it up. Orders of more than 65,536 turns are worked out as they come, in O(log members) and with the same bound, if
-//! not in nginx's order (`fair_turns.rs`). Pick: O(1), one addition on a shared line. Memory: 2 bytes a turn. At every moment each member has had
-//! its quota of picks within less than one. When a member goes down the order is laid out anew for those who are up,
+//! not in nginx's order (`fair_turns.rs`, which also says what a thread that is stopped at that work costs). Pick: O(1),
+//! one addition on a shared line. Memory: 2 bytes a turn. At every moment each member has had its quota of picks within
+//! less than one. When a member goes down the order is laid out anew for those who are up,
 //! so that its turns do not all fall to whoever stands behind it. After a change of members the rotation goes on
 //! from the same phase. Not for requests of unequal cost: use [`LeastLoad`](super::LeastLoad) or
 //! [`P2c`](super::P2c). Source: nginx, `ngx_http_upstream_round_robin.c` (2012).
@@ -84,15 +85,14 @@ impl RoundRobin {
 
 impl RoundRobin {
     #[inline]
-    fn take_turn(&self, rng: &mut Rng) -> Option<usize> {
+    fn take_turn(&self) -> Option<usize> {
         let ticket = self.next.0.fetch_add(1, Ordering::Relaxed);
         match &self.turns {
             Turns::LaidOut(turns) => {
                 let turn = ticket.checked_rem(turns.len() as u64)?;
                 turns.get(turn as usize).map(|&index| usize::from(index))
             }
-            // Nobody waits for a thread that was stopped while it worked the turns out.
-            Turns::AsTheyCome(turns) => turns.turn(ticket).or_else(|| self.members.draw(&Query::new(), rng)),
+            Turns::AsTheyCome(turns) => Some(turns.turn(ticket)),
         }
     }
 
@@ -100,7 +100,7 @@ impl RoundRobin {
     #[inline(never)]
     fn take_admitted_turn(&self, query: &Query<'_>, rng: &mut Rng) -> Option<usize> {
         for _ in 0..self.members.len().min(SKIPS) {
-            let index = self.take_turn(rng)?;
+            let index = self.take_turn()?;
             if self.members.admits(index, query, rng) {
                 return Some(index);
             }
@@ -116,7 +116,7 @@ impl Balancer for RoundRobin {
 
     #[inline]
     fn pick(&self, query: &Query<'_>, rng: &mut Rng) -> Option<usize> {
-        if self.members.admit_all(query) { self.take_turn(rng) } else { self.take_admitted_turn(query, rng) }
+        if self.members.admit_all(query) { self.take_turn() } else { self.take_admitted_turn(query, rng) }
     }
 
     fn with_members(&self, members: Members) -> Result<Box<dyn Balancer>, EditError> {

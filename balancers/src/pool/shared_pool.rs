@@ -155,7 +155,7 @@ impl<T> Pool<T> {
         change.note_draining(&members, &drained_before, &drained);
         let lives = members.iter().map(Member::live_arc);
         let seats = draft.into_iter().zip(lives).map(|(draft, live)| draft.into_seat(live)).collect();
-        self.inner.current.replace(Snapshot::new(balancer, seats));
+        self.put(Snapshot::new(balancer, seats));
         // Only now is anybody closed: until the new state was there, the old one had to offer somebody.
         members.settle();
         control.see_off(&change.removed, &before.seats, &members);
@@ -179,7 +179,7 @@ impl<T> Pool<T> {
         members.settle();
         if snapshot.balancer.follows_health() {
             let balancer = Arc::from(snapshot.balancer.with_members(members.clone())?);
-            self.inner.current.replace(Snapshot::new(balancer, snapshot.seats.clone()));
+            self.put(Snapshot::new(balancer, snapshot.seats.clone()));
         }
         Ok(true)
     }
@@ -293,8 +293,14 @@ impl<T> Pool<T> {
         }
     }
 
-    pub(super) fn version(&self) -> u64 {
-        self.inner.current.version()
+    pub(super) fn shared(&self) -> &Arc<Shared> {
+        &self.inner.shared
+    }
+
+    /// Makes this the newest state, and tells the readers.
+    fn put(&self, snapshot: Snapshot<T>) {
+        self.inner.current.replace(snapshot);
+        self.inner.shared.one_update();
     }
 
     pub(super) fn snapshot(&self) -> Arc<Snapshot<T>> {

@@ -8,7 +8,7 @@ use super::lease::Lease;
 use crate::balancer::Balancer;
 use crate::error::PickError;
 use crate::live::Live;
-use crate::lookup::Lookup;
+use crate::lookup::{Lookup, Table};
 use crate::members::Tag;
 use crate::query::Query;
 use crate::rng::Rng;
@@ -31,6 +31,11 @@ pub struct Peek<'a, T> {
 }
 
 impl<'a, T> Peek<'a, T> {
+    #[inline]
+    pub(super) fn at(seat: &'a Seat<T>) -> Self {
+        Self { seat }
+    }
+
     /// The member's id.
     #[must_use]
     pub fn id(&self) -> &'a str {
@@ -87,30 +92,10 @@ impl<T> Snapshot<T> {
     #[inline(always)]
     pub(super) fn pick(&self, query: &Query<'_>, rng: &mut Rng) -> Result<Lease<T>, PickError> {
         let seat = match self.table_for(query) {
-            Some(lookup) => self.start_at(lookup.find(query, rng)),
-            None => self.balancer.acquire(query, rng).and_then(|index| self.seats.get(index)),
+            Some(lookup) => lookup.find(query, rng).and_then(|index| self.start_at(index)),
+            None => self.acquire(query, rng),
         };
         seat.map(|seat| Lease::new(Arc::clone(seat))).ok_or_else(|| self.why_nobody(query))
-    }
-
-    /// As [`Self::peek`], for a query in the caller's registers: the balancer is asked with a copy, so that the query need
-    /// not be in memory while a table answers. (Where it is in memory, copying costs more than it saves: 7 ns.)
-    // Always: a call costs as much as all it does.
-    #[inline(always)]
-    pub(super) fn try_pick(&self, query: &Query<'_>, rng: &mut Rng) -> Option<usize> {
-        match self.table_for(query) {
-            Some(lookup) => lookup.find(query, rng),
-            None => self.balancer.pick(&query.copy(), rng),
-        }
-    }
-
-    /// As [`Self::pick`] and as [`Self::try_pick`].
-    #[inline(always)]
-    pub(super) fn try_acquire(&self, query: &Query<'_>, rng: &mut Rng) -> Option<&Arc<Seat<T>>> {
-        match self.table_for(query) {
-            Some(lookup) => self.start_at(lookup.find(query, rng)),
-            None => self.seats.get(self.balancer.acquire(&query.copy(), rng)?),
-        }
     }
 
     /// The algorithm's table, if it has one and it answers this query as things are.
@@ -121,13 +106,19 @@ impl<T> Snapshot<T> {
 
     /// Counts one request more.
     #[inline(always)]
-    fn start_at(&self, index: Option<usize>) -> Option<&Arc<Seat<T>>> {
-        self.seats.get(index?).inspect(|seat| seat.live.start())
+    pub(super) fn start_at(&self, index: usize) -> Option<&Arc<Seat<T>>> {
+        self.seats.get(index).inspect(|seat| seat.live.start())
     }
 
-    #[inline]
-    pub(super) fn peek_at(&self, index: usize) -> Option<Peek<'_, T>> {
-        self.seats.get(index).map(|seat| Peek { seat })
+    /// Picks and counts as the balancer does it.
+    #[inline(always)]
+    pub(super) fn acquire(&self, query: &Query<'_>, rng: &mut Rng) -> Option<&Arc<Seat<T>>> {
+        self.seats.get(self.balancer.acquire(query, rng)?)
+    }
+
+    /// The algorithm's table, for a reader to keep.
+    pub(super) fn table(&self) -> Option<Table> {
+        self.lookup.as_ref().map(|lookup| lookup.0.clone())
     }
 
     #[cold]

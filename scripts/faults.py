@@ -216,7 +216,7 @@ class Proxy:
         members = ", ".join(f'"127.0.0.1:{port}^{weight}"' for port in ports)
         wait = 60 if self.slow else 1
         text = f'[server]\nport = "127.0.0.1:{self.port}"\nproxy_pass = [{members}]\nresponse_timeout = {wait}\n'
-        text += "http_read_timeout = 2\nhttp_write_timeout = 60\n" if not self.slow else "http_read_timeout = 600\n"
+        text += "http_read_timeout = 2\nhttp_write_timeout = 60\n" if not self.slow else "http_read_timeout = 600\nidle_timeout = 600\n"
         return text + ("[retry]\nstatuses = [500]\n" if self.retry_500 else "")
 
     def nginx_file(self, ports, weight):
@@ -375,7 +375,11 @@ def drain(kind):
         answered = 0
         for client in clients:
             with contextlib.suppress(OSError, ValueError):
-                answered += client.answer()[0] == 200
+                status, is_kept = client.answer()
+                answered += status == 200
+                # As every client does that is told so.
+                if not is_kept:
+                    client.close()
         last = time.monotonic()
         with contextlib.suppress(subprocess.TimeoutExpired):
             proxy.process.wait(PATIENCE)

@@ -27,7 +27,7 @@ fn fds(evenly: &Evenly) -> usize {
 #[test]
 fn idle_clients() {
     let up = Upstream::start("a");
-    let evenly = start(&up, "http_read_timeout = 600");
+    let evenly = start(&up, "idle_timeout = 600");
     let before = evenly.rss_kib();
     let count = scaled(400, 10_000);
     let mut clients: Vec<Client> = (0..count).map(|_| evenly.client()).collect();

@@ -68,6 +68,12 @@ bench-redis:
 # The attack corpus beside the project (../shared/security), against the release binary: every failing id with its reason.
 security: ; ./scripts/security
 
+# A static binary for any Linux, as the Dockerfile makes it (needs musl-tools and the target's standard library).
+.PHONY: static
+static:
+	rustup target add x86_64-unknown-linux-musl
+	CC_x86_64_unknown_linux_musl=musl-gcc cargo build --release --locked -p evenly --target x86_64-unknown-linux-musl
+
 # The faults of proxy/tests/faults_*.rs in their long form, against the release binary; prints a table.
 # SOAK_SECONDS=1800 for half an hour. `make faults` is a shorter table, with nginx and HAProxy beside us.
 SOAK_SECONDS ?= 60

@@ -61,16 +61,16 @@ complete -c evenly -n "__fish_evenly_using_subcommand schema" -s h -l help -d 'P
 complete -c evenly -n "__fish_evenly_using_subcommand schema" -s V -l version -d 'Print version'
 complete -c evenly -n "__fish_evenly_using_subcommand status" -s c -l config -d 'Its file, for [admin] [default: /etc/proxy/cfg.toml, then ./config/cfg.toml]' -r -F
 complete -c evenly -n "__fish_evenly_using_subcommand status" -l admin -d 'Its admin listener, instead of a file' -r
-complete -c evenly -n "__fish_evenly_using_subcommand status" -s h -l help -d 'Print help'
+complete -c evenly -n "__fish_evenly_using_subcommand status" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c evenly -n "__fish_evenly_using_subcommand status" -s V -l version -d 'Print version'
 complete -c evenly -n "__fish_evenly_using_subcommand reload" -s c -l config -d 'Its file, for [admin] [default: /etc/proxy/cfg.toml, then ./config/cfg.toml]' -r -F
 complete -c evenly -n "__fish_evenly_using_subcommand reload" -l admin -d 'Its admin listener, instead of a file' -r
-complete -c evenly -n "__fish_evenly_using_subcommand reload" -s h -l help -d 'Print help'
+complete -c evenly -n "__fish_evenly_using_subcommand reload" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c evenly -n "__fish_evenly_using_subcommand reload" -s V -l version -d 'Print version'
 complete -c evenly -n "__fish_evenly_using_subcommand drain" -s c -l config -d 'Its file, for [admin] [default: /etc/proxy/cfg.toml, then ./config/cfg.toml]' -r -F
 complete -c evenly -n "__fish_evenly_using_subcommand drain" -l admin -d 'Its admin listener, instead of a file' -r
 complete -c evenly -n "__fish_evenly_using_subcommand drain" -l undo -d 'Send it requests again'
-complete -c evenly -n "__fish_evenly_using_subcommand drain" -s h -l help -d 'Print help'
+complete -c evenly -n "__fish_evenly_using_subcommand drain" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c evenly -n "__fish_evenly_using_subcommand drain" -s V -l version -d 'Print version'
 complete -c evenly -n "__fish_evenly_using_subcommand purge" -s c -l config -d 'Its file, for [admin] [default: /etc/proxy/cfg.toml, then ./config/cfg.toml]' -r -F
 complete -c evenly -n "__fish_evenly_using_subcommand purge" -l admin -d 'Its admin listener, instead of a file' -r
@@ -78,7 +78,7 @@ complete -c evenly -n "__fish_evenly_using_subcommand purge" -l url -d 'One targ
 complete -c evenly -n "__fish_evenly_using_subcommand purge" -l prefix -d 'Every target that begins so' -r
 complete -c evenly -n "__fish_evenly_using_subcommand purge" -l tag -d 'Every response with this Surrogate-Key or Cache-Tag' -r
 complete -c evenly -n "__fish_evenly_using_subcommand purge" -l all -d 'Everything'
-complete -c evenly -n "__fish_evenly_using_subcommand purge" -s h -l help -d 'Print help'
+complete -c evenly -n "__fish_evenly_using_subcommand purge" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c evenly -n "__fish_evenly_using_subcommand purge" -s V -l version -d 'Print version'
 complete -c evenly -n "__fish_evenly_using_subcommand completions" -s h -l help -d 'Print help'
 complete -c evenly -n "__fish_evenly_using_subcommand completions" -s V -l version -d 'Print version'

@@ -358,7 +358,9 @@ Signals:
   TERM, INT  no new connections, finish what is under way, end; a second one: end now
 
 Environment:
-  RUST_LOG   what goes to the log, such as info,evenly=debug";
+  RUST_LOG             what goes to the log, such as info,evenly=debug
+  NO_COLOR             anything: no colours
+  EVENLY_ADMIN_TOKEN   the token of the admin listener that --admin names";
 const RUN: &str = "Examples:
   evenly run --config cfg.toml
   evenly run --listen :8080 --to 127.0.0.1:6000^2 --to 127.0.0.1:7000 --cache";

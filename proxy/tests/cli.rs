@@ -163,6 +163,10 @@ fn a_running_proxy_is_reloaded_drained_and_purged() {
 
     let status = told(&evenly(&["status", "--config", file]));
     assert!(status.contains("· ready ·") && status.contains("default, balanced by p2c"), "{status}");
+    let mut by_address = Command::new(env!("CARGO_BIN_EXE_evenly"));
+    by_address.args(["status", "--admin", admin.split('"').nth(1).unwrap()]);
+    assert_eq!(by_address.output().unwrap().status.code(), Some(1), "it has a token");
+    assert!(by_address.env("EVENLY_ADMIN_TOKEN", "0123456789abcdef").status().unwrap().success());
     assert_eq!(told(&evenly(&["drain", "--config", file, &member])), format!("draining {member}\n"));
     let status = told(&evenly(&["status", "-c", file]));
     let line = status.lines().find(|line| line.contains(&member)).unwrap();

@@ -16,7 +16,7 @@ use tokio::{
 };
 
 use super::{Failure, load, println_out, runtime};
-use crate::config::{AdminConfig, Config, Listen};
+use crate::config::{AdminConfig, Config, Listen, Secret};
 
 /// Which running proxy is meant.
 #[derive(Debug, Args)]
@@ -25,6 +25,8 @@ pub(super) struct Running {
     #[arg(short, long, value_name = "FILE")]
     config: Option<PathBuf>,
     /// Its admin listener, instead of a file
+    ///
+    /// Its token, if it has one, is taken from the environment: EVENLY_ADMIN_TOKEN.
     #[arg(long, value_name = "ADDRESS", conflicts_with = "config")]
     admin: Option<Listen>,
 }
@@ -154,7 +156,9 @@ fn ask(running: Running, path: &str, body: &Value) -> Result<(), Failure> {
 /// Where to ask; the file and what it says if it has no such place.
 fn admin_of(running: Running) -> Result<Result<AdminConfig, (PathBuf, Config)>, Failure> {
     if let Some(listen) = running.admin {
-        return Ok(Ok(AdminConfig { listen, token: None }));
+        // Not an argument: those are seen by everybody on the machine.
+        let token = std::env::var("EVENLY_ADMIN_TOKEN").ok().map(Secret::from);
+        return Ok(Ok(AdminConfig { listen, token }));
     }
     let (file, config) = load(running.config)?;
     Ok(config.admin.clone().ok_or((file, config)))

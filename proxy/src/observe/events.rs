@@ -1,6 +1,7 @@
 //! What went wrong lately, and what was changed: the last hundred, repeated ones counted.
 
 use std::{
+    cmp::Reverse,
     collections::VecDeque,
     time::{SystemTime, UNIX_EPOCH},
 };
@@ -50,9 +51,11 @@ impl Events {
         }
     }
 
-    /// Newest first.
+    /// Newest first, by the last time of each.
     pub(crate) fn latest(&self) -> Vec<Event> {
-        self.recent.lock().iter().rev().cloned().collect()
+        let mut latest: Vec<Event> = self.recent.lock().iter().rev().cloned().collect();
+        latest.sort_by_key(|event| Reverse(event.at));
+        latest
     }
 }
 
@@ -83,6 +86,8 @@ const TEXT_LEN_MAX: usize = 500;
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     #[test]
@@ -96,6 +101,8 @@ mod tests {
         let latest = events.latest();
         assert_eq!(latest.len(), 3, "a flood takes no more room than its kinds");
         assert_eq!((latest[0].text.as_str(), latest[0].times), ("b: refused", 1000));
+        events.note(UNIX_EPOCH + Duration::from_secs(1), || "a: refused".to_owned());
+        assert_eq!(events.latest()[0].text, "a: refused", "it happened last");
         for n in 0..EVENTS_MAX {
             events.tell(UNIX_EPOCH, EventKind::Admin, format!("{n} {}", "ü".repeat(1000)));
         }

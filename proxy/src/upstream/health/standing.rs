@@ -37,8 +37,8 @@ impl std::fmt::Display for Verdict {
         f.write_str(match self {
             Verdict::Up => "it works",
             Verdict::Failing => "it answers with errors",
-            Verdict::Silent => "it takes requests and gives no answers",
-            Verdict::Gone => "nobody is there, or its checks say so",
+            Verdict::Silent => "it gives no answers",
+            Verdict::Gone => "gone, or so its checks say",
         })
     }
 }

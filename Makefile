@@ -101,11 +101,20 @@ dashboard:
 	cargo build --package evenly
 	python3 scripts/dashboard.py target/debug/evenly target/dashboard
 
-# Proxies as real processes, interleaved: CPU for each request beside nginx, HAProxy and a plain hyper proxy
-# (needs nginx, haproxy, wrk, nghttp2-client). `make bench-proxies ARGS="--rounds 9 --only nginx,evenly"`;
-# `ARGS=--exact` counts instructions and system calls (valgrind, strace), `ARGS="--idle 2000"` memory.
+# The scoreboard: everything with its rivals in the same run, tables here and JSON in target/bench (benches/README.md).
+# `bench-quick` is a look of at most five minutes after the build. `pictures` draws docs/pictures from the last run.
+.PHONY: bench bench-quick pictures
+bench: ; ./scripts/bench
+bench-quick: ; EVENLY_BENCH=quick ./scripts/bench
+pictures: ; cargo run -q -p evenly-benches --bin pictures
+
+# Proxies as real processes, interleaved: CPU for each request beside nginx, HAProxy, Varnish, Caddy, Envoy, and plain
+# proxies of hyper and pingora (`scripts/rivals` installs what is missing). `make bench-proxies ARGS="--rounds 9 --only
+# nginx,evenly"`; `ARGS=--exact` counts instructions and system calls, `ARGS="--idle 2000"` memory.
 .PHONY: bench-proxies
 bench-proxies:
+	./scripts/rivals
 	cargo build --release -p evenly
-	cargo build --release -p evenly-benches --features proxy-rivals --bin proxies --bin hyper_proxy
+	cargo build --release -p evenly-benches --features proxy-rivals --bin proxies --bin paced --bin hyper_proxy
+	-cargo build --release -p evenly-benches --features pingora-proxy --bin pingora_proxy
 	target/release/proxies $(ARGS)

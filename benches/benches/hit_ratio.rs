@@ -1,6 +1,6 @@
 //! Which policy hits most, trace by trace, and how far is each from the best and from the optimum?
 //!
-//! `cargo bench -p evenly-benches --features cache-rivals --bench hit_ratio [-- TRACE…] [-- --svg FILE]`
+//! `cargo bench -p evenly-benches --features cache-rivals --bench hit_ratio [-- TRACE…]`
 //!
 //! Traces are read from `../shared/traces` (its README: sources and licences). Capacities: 0.1, 1 and 10 % of the
 //! unique keys and sizes used in papers. All entries weigh 1; a request is a get and, on a miss, an insert. "Best" is
@@ -13,8 +13,10 @@
 #![allow(clippy::print_stdout)] // that is what it is for
 
 use evenly_benches::caches::{Contender, Maker, ours_exact};
+use evenly_benches::scoreboard::{self, Better, Board, Measure, is_quick};
 use evenly_benches::{belady, synthetic, traces};
 use std::fmt::Write as _;
+use std::io;
 
 const TRACES: &[(&str, &[usize])] = &[
     ("lirs_cs", &[141, 500]),
@@ -50,34 +52,55 @@ struct Point {
     ratios: Vec<f64>,
 }
 
-fn main() {
-    let args: Vec<_> = std::env::args().skip(1).filter(|arg| arg != "--bench").collect();
-    let svg = args.iter().position(|arg| arg == "--svg").and_then(|at| args.get(at + 1));
-    let asked: Vec<_> = args.iter().filter(|arg| *arg != "--svg" && Some(*arg) != svg).collect();
-    let Some(folder) = traces::folder() else {
-        println!("no traces: ../shared/traces is not there (EVENLY_TRACES names another folder)");
-        return;
-    };
+fn main() -> io::Result<()> {
+    let asked: Vec<_> = std::env::args().skip(1).filter(|arg| arg != "--bench").collect();
     let contenders = contenders();
-    print_heads(&contenders);
+    let mut board = Board::new("hit_ratio");
     let mut points = Vec::new();
-    if args.iter().any(|arg| arg == "--others") {
+    let Some(folder) = traces::folder() else {
+        board.miss("all", "no traces: ../shared/traces is not there (EVENLY_TRACES names another folder)");
+        return board.finish().map(drop);
+    };
+    print_heads(&contenders);
+    if asked.iter().any(|arg| arg == "--others") {
         others(&folder, &contenders, &mut points);
         summary(&contenders, &points);
-        return;
+        return Ok(());
     }
-    for (name, capacities) in TRACES {
-        if asked.is_empty() || asked.iter().any(|part| name.contains(part.as_str())) {
-            match traces::read(&folder, name) {
-                Ok(trace) => run(name, &trace, capacities, &contenders, &mut points),
-                Err(error) => println!("{name}: {error}"),
-            }
+    let wanted = |name: &str| match is_quick() && asked.is_empty() {
+        true => SHORT.contains(&name),
+        false => asked.is_empty() || asked.iter().any(|part| name.contains(part.as_str())),
+    };
+    for (name, capacities) in TRACES.iter().filter(|(name, _)| wanted(name)) {
+        match traces::read(&folder, name) {
+            Ok(trace) => run(name, &trace, capacities, &contenders, &mut points),
+            Err(error) => board.miss(name, &error.to_string()),
         }
     }
     summary(&contenders, &points);
-    if let Some(file) = svg {
-        std::fs::write(file, plot(&contenders, &points)).expect("the SVG file can be written");
+    points.iter().for_each(|point| note(point, &contenders, &mut board));
+    if !asked.is_empty() {
+        board.print();
+        return Ok(());
     }
+    board.finish().map(drop)
+}
+
+/// `auto` is what one would use; the optimum, and moka where it holds more than it may, have columns of their own.
+fn note(point: &Point, contenders: &[Maker], board: &mut Board) {
+    let case = point.capacity.to_string();
+    for (contender, ratio) in contenders.iter().zip(&point.ratios) {
+        let who = match contender.name.as_str() {
+            name if name == OURS => scoreboard::ours(name),
+            name if name.starts_with("evenly") => scoreboard::also_ours(name),
+            name => scoreboard::rival(name),
+        };
+        let over = ("hits %, holding more than it may", Better::More);
+        let measure = if is_fair(contender, point) { Measure::HITS } else { over };
+        board.note(&point.name, &case, measure, who, *ratio);
+    }
+    let optimum = scoreboard::rival("optimum (Belady)");
+    board.note(&point.name, &case, ("optimum %", Better::More), optimum, point.optimum);
 }
 
 /// Traces that nothing was tuned on.
@@ -166,64 +189,17 @@ fn summary(contenders: &[Maker], points: &[Point]) {
 }
 
 fn best(contenders: &[Maker], point: &Point) -> f64 {
-    let fair = contenders
-        .iter()
-        .zip(&point.ratios)
-        .filter(|(maker, _)| maker.name != "moka" || point.capacity >= 500);
+    let fair = contenders.iter().zip(&point.ratios).filter(|(maker, _)| is_fair(maker, point));
     fair.map(|(_, ratio)| *ratio).fold(0.0, f64::max)
 }
 
-/// A row of bars for each trace, at its middle capacity; the line is the optimum.
-fn plot(contenders: &[Maker], points: &[Point]) -> String {
-    const COLOURS: [&str; 7] = ["#1b6ca8", "#5aa9e6", "#2a9d8f", "#8ab17d", "#c9c9c9", "#e9a23b", "#d1495b"];
-    let (left, top, bar_width, gap, height) = (40, 50, 9, 14, 220.0);
-    let shown: Vec<_> =
-        points.chunk_by(|a, b| a.name == b.name).map(|trace| &trace[trace.len() / 2]).collect();
-    let group = bar_width * contenders.len() + gap;
-    let width = left + shown.len() * group + 10;
-    let mut svg = format!(
-        "<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 {width} 400' font-family='sans-serif' font-size='10'>\n\
-         <rect width='{width}' height='400' fill='white'/>\n<text x='{left}' y='16' font-size='13'>Hit ratio in per cent, \
-         by trace and capacity; the line over each group is the optimum (Belady)</text>\n"
-    );
-    for (at, contender) in contenders.iter().enumerate() {
-        let (x, colour) = (left + at * 110, COLOURS[at % COLOURS.len()]);
-        let _ = writeln!(
-            svg,
-            "<rect x='{x}' y='26' width='10' height='10' fill='{colour}'/><text x='{}' y='35'>{}</text>",
-            x + 14,
-            contender.name
-        );
-    }
-    for tick in 0..=5 {
-        let y = f64::from(top) + height * (1.0 - f64::from(tick) / 5.0);
-        let _ = writeln!(
-            svg,
-            "<line x1='{left}' x2='{width}' y1='{y}' y2='{y}' stroke='#eee'/><text x='14' y='{}'>{}</text>",
-            y + 3.0,
-            tick * 20
-        );
-    }
-    for (at, point) in shown.iter().enumerate() {
-        let x = left + at * group;
-        for (bar, ratio) in point.ratios.iter().enumerate() {
-            let tall = height * ratio / 100.0;
-            let (x, y, colour) =
-                (x + bar * bar_width, f64::from(top) + height - tall, COLOURS[bar % COLOURS.len()]);
-            let _ = writeln!(
-                svg,
-                "<rect x='{x}' y='{y:.1}' width='{}' height='{tall:.1}' fill='{colour}'/>",
-                bar_width - 1
-            );
-        }
-        let (y, end) = (f64::from(top) + height * (1.0 - point.optimum / 100.0), x + group - gap);
-        let _ = writeln!(svg, "<line x1='{x}' x2='{end}' y1='{y:.1}' y2='{y:.1}' stroke='black'/>");
-        let (middle, low) = (x + group / 2 - 6, f64::from(top) + height + 12.0);
-        let _ = writeln!(
-            svg,
-            "<text transform='translate({middle} {low}) rotate(50)'>{} @ {}</text>",
-            point.name, point.capacity
-        );
-    }
-    svg + "</svg>\n"
+fn is_fair(contender: &Maker, point: &Point) -> bool {
+    contender.name != "moka" || point.capacity >= 500
 }
+
+/// The policy that one would use knowing nothing about the load.
+const OURS: &str = "evenly auto";
+
+/// What is enough for a look.
+const SHORT: &[&str] =
+    &["lirs_cs", "lirs_multi3", "lirs_sprite", "lirs_2_pools", "addr_gcc", "adaptsize_req", "c2k_web12"];

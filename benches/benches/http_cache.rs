@@ -2,15 +2,19 @@
 //!
 //! Both know a stored response and get a request: does it fit, is it fresh enough, which fields does the answer have?
 //! For us that is `Selecting::fits`, `RequestControl::parse`, `reuse` and the stored fields with their Age; for the
-//! rival `CachePolicy::before_request`, which does the same. Bodies and storage are outside both.
+//! rival `CachePolicy::before_request`, which does the same. Bodies and storage are outside both. In each round both
+//! take a turn.
+//!
+//! `cargo bench -p evenly-benches --features http-cache-rivals --bench http_cache`
 
-use criterion::{Criterion, criterion_group, criterion_main};
 use evenly::http_cache::{Entry, Exchange, Moment, Profile, RequestControl, Reuse, Settings, reuse};
+use evenly_benches::scoreboard::{Board, Measure, of_effort, ours, rival};
 use http::header::AGE;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use http_cache_semantics::{BeforeRequest, CacheOptions, CachePolicy};
 use std::hint::black_box;
-use std::time::{Duration, SystemTime};
+use std::io;
+use std::time::{Duration, Instant, SystemTime};
 
 fn fields(lines: &[(&'static str, &'static str)]) -> HeaderMap {
     let mut headers = HeaderMap::new();
@@ -45,14 +49,14 @@ fn exchange() -> (HeaderMap, HeaderMap) {
     (request, response)
 }
 
-fn hit(criterion: &mut Criterion) {
+fn main() -> io::Result<()> {
     let (request, response) = exchange();
     let at = SystemTime::UNIX_EPOCH + Duration::from_secs(784_111_777);
     let later = at + Duration::from_secs(60);
+    let mut board = Board::new("http_cache");
     for (name, more) in [("plain", None), ("reload", Some("max-age=600"))] {
         let mut request = request.clone();
         request.extend(more.map(|more| (http::header::CACHE_CONTROL, HeaderValue::from_static(more))));
-        let mut group = criterion.benchmark_group(format!("hit/{name}"));
         let settings = Settings { profile: Profile::Rfc, ..Settings::default() };
         let moment = Moment::from_system(at);
         let exchange = Exchange {
@@ -65,8 +69,13 @@ fn hit(criterion: &mut Criterion) {
         };
         let entry = Entry::new(&exchange, &settings).expect("storable");
         let now = Moment::from_system(later);
-        group.bench_function("evenly", |bencher| {
-            bencher.iter(|| {
+        let mut asked = Request::get("http://shop.example/").body(()).expect("a request");
+        *asked.headers_mut() = request.clone();
+        let mut answered = Response::new(());
+        *answered.headers_mut() = response.clone();
+        let policy = CachePolicy::new_options(&asked, &answered, at, CacheOptions::default());
+        for _ in 0..of_effort(31, 9) {
+            let own = nanos(|| {
                 let request = black_box(&request);
                 assert!(entry.selecting.fits(request));
                 assert_eq!(reuse(&entry, &RequestControl::parse(request), now), Reuse::Fresh);
@@ -74,21 +83,22 @@ fn hit(criterion: &mut Criterion) {
                 headers.insert(AGE, HeaderValue::from(entry.age_secs(now)));
                 headers
             });
-        });
-        let mut asked = Request::get("http://shop.example/").body(()).expect("a request");
-        *asked.headers_mut() = request.clone();
-        let mut answered = Response::new(());
-        *answered.headers_mut() = response.clone();
-        let policy = CachePolicy::new_options(&asked, &answered, at, CacheOptions::default());
-        group.bench_function("http-cache-semantics", |bencher| {
-            bencher.iter(|| match policy.before_request(black_box(&asked), later) {
+            board.note("decide on a hit", name, Measure::NANOSECONDS, ours("evenly"), own);
+            let other = nanos(|| match policy.before_request(black_box(&asked), later) {
                 BeforeRequest::Fresh(parts) => parts.headers,
                 BeforeRequest::Stale { .. } => panic!("fresh"),
             });
-        });
-        group.finish();
+            board.note("decide on a hit", name, Measure::NANOSECONDS, rival("http-cache-semantics"), other);
+        }
     }
+    board.finish().map(drop)
 }
 
-criterion_group!(benches, hit);
-criterion_main!(benches);
+/// The mean of one turn.
+fn nanos<T>(mut decide: impl FnMut() -> T) -> f64 {
+    let start = Instant::now();
+    (0..DECISIONS).for_each(|_| drop(black_box(decide())));
+    start.elapsed().as_nanos() as f64 / f64::from(DECISIONS)
+}
+
+const DECISIONS: u32 = 20_000;

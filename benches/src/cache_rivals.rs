@@ -8,6 +8,7 @@ pub fn rivals() -> Vec<Maker> {
     vec![
         Maker::new("quick_cache", quick_cache::sync::Cache::<u64, u64>::new),
         Maker::new("moka", |capacity| moka::sync::Cache::<u64, u64>::new(capacity as u64)),
+        Maker::new("TinyUFO", TinyUfo::new),
         Maker::new("Mutex<lru>", |capacity| LockedLru::new(capacity, 1)),
         Maker::new("16 x Mutex<lru>", |capacity| LockedLru::new(capacity, 16)),
     ]
@@ -35,6 +36,30 @@ impl Contender for moka::sync::Cache<u64, u64> {
     fn len(&self) -> usize {
         self.run_pending_tasks();
         self.entry_count() as usize
+    }
+}
+
+/// It tells nobody how many entries it has: full is what the benches make it.
+struct TinyUfo {
+    cache: tinyufo::TinyUfo<u64, u64>,
+    capacity: usize,
+}
+
+impl TinyUfo {
+    fn new(capacity: usize) -> Self {
+        Self { cache: tinyufo::TinyUfo::new(capacity, capacity), capacity }
+    }
+}
+
+impl Contender for TinyUfo {
+    fn get(&self, key: u64) -> Option<u64> {
+        self.cache.get(&key)
+    }
+    fn insert(&self, key: u64, value: u64) {
+        self.cache.put(key, value, 1);
+    }
+    fn len(&self) -> usize {
+        self.capacity
     }
 }
 

@@ -1,7 +1,7 @@
-//! What each policy does to the tail: tables to standard output, plots into a folder.
+//! What each policy does to the tail: tables to standard output, and the tail by utilisation as the board `tails`.
 //!
 //! ```sh
-//! cargo run --release -p evenly-benches --bin simulate -- benches/plots [requests]
+//! cargo run --release -p evenly-benches --bin simulate -- [requests]
 //! ```
 //!
 //! Servers with one worker and a queue each; requests arrive at random whether or not others were answered; the mean
@@ -13,14 +13,13 @@
 #![expect(clippy::print_stdout, reason = "a program that prints tables")]
 
 use balancers::Algorithm;
-use evenly_benches::simulation::plot::{Line, lines};
+use evenly_benches::scoreboard::{Better, Board, also_ours, of_effort, ours, rival};
 use evenly_benches::simulation::policy::{Ours, Policy, Prequal, Tower};
 use evenly_benches::simulation::world::{Scenario, Seen, Service, play};
 
 fn main() -> std::io::Result<()> {
-    let mut arguments = std::env::args().skip(1);
-    let folder = arguments.next().unwrap_or_else(|| "benches/plots".into());
-    let requests = arguments.next().and_then(|n| n.parse().ok()).unwrap_or(100_000);
+    let requests = std::env::args().nth(1).and_then(|n| n.parse().ok());
+    let requests = requests.unwrap_or_else(|| of_effort(100_000, 20_000));
     let base = Scenario {
         servers: 20,
         clients: 1,
@@ -35,14 +34,11 @@ fn main() -> std::io::Result<()> {
     tails(&base);
     failers(&base);
     returns(&base);
-    std::fs::create_dir_all(&folder)?;
+    let mut board = Board::new("tails");
     for clients in [1, 10] {
-        let title = format!("99th percentile, 20 servers, one 10× slower, {clients} client(s)");
-        let path = format!("{folder}/tail_{clients}_clients.svg");
-        let one_slow = Scenario { slow: 1, clients, ..base.clone() };
-        std::fs::write(&path, lines(&title, "utilisation", "service times", &by_utilisation(&one_slow)))?;
-        println!("wrote {path}");
+        by_utilisation(&Scenario { slow: 1, clients, ..base.clone() }, &mut board);
     }
+    board.finish()?;
     Ok(())
 }
 
@@ -103,18 +99,22 @@ fn returns(base: &Scenario) {
     println!();
 }
 
-fn by_utilisation(base: &Scenario) -> Vec<Line> {
-    let keyless = POLICIES
-        .iter()
-        .filter(|policy| !matches!(policy, Kind::Ours(a) if a.key_use() != balancers::KeyUse::Ignored));
-    keyless
-        .map(|&policy| {
-            let at = |utilisation| {
-                (utilisation, run(policy, &Scenario { utilisation, ..base.clone() }).quantile(0.99))
-            };
-            (policy.name().to_owned(), [0.5, 0.6, 0.7, 0.8, 0.9, 0.95].map(at).to_vec())
-        })
-        .collect()
+fn by_utilisation(base: &Scenario, board: &mut Board) {
+    let (question, measure) = (format!("{} client(s)", base.clients), ("p99, service times", Better::Less));
+    for policy in POLICIES {
+        let who = match policy {
+            Kind::Ours(algorithm) if algorithm.key_use() != balancers::KeyUse::Ignored => continue,
+            Kind::Ours(Algorithm::LeastLatency) => ours(policy.name()),
+            Kind::Ours(_) => also_ours(policy.name()),
+            Kind::Tower | Kind::Prequal => rival(policy.name()),
+        };
+        for utilisation in [0.5, 0.6, 0.7, 0.8, 0.9, 0.95] {
+            for seed in 1..=of_effort(SEEDS, 1) {
+                let seen = run(policy, &Scenario { utilisation, seed, ..base.clone() });
+                board.note(&question, &utilisation.to_string(), measure, who, seen.quantile(0.99));
+            }
+        }
+    }
 }
 
 #[derive(Clone, Copy)]

@@ -39,6 +39,12 @@ impl Board {
         losses.into_iter().map(|(_, line)| line).collect()
     }
 
+    /// What a row is of its anchor, within each round; none if the anchor was not there.
+    #[must_use]
+    pub fn ratios_of(&self, row: &Row) -> Option<Vec<f64>> {
+        Some(ratios(row, self.anchor_of(row)?))
+    }
+
     fn put_question(&self, question: &str, text: &mut String) {
         let rows: Vec<&Row> = self.rows.iter().filter(|row| row.question == question).collect();
         let mut measures: Vec<&str> = Vec::new();
@@ -63,7 +69,7 @@ impl Board {
                 .iter()
                 .map(|measure| cell(measure).map_or_else(|| "–".to_owned(), |row| spread(&row.rounds)))
                 .collect();
-            let ratio = cell(measures[0]).and_then(|row| Some(ratios(row, self.anchor_of(row)?)));
+            let ratio = cell(measures[0]).and_then(|row| self.ratios_of(row));
             let ratio =
                 ratio.map_or_else(|| "–".to_owned(), |ratios| spread_by(&ratios, |r| format!("{r:.2}")));
             let _ = writeln!(text, "| {case} | {contender} | {} | {ratio} |", cells.join(" | "));

@@ -4,8 +4,6 @@
 //! |---|---|
 //! | `policy.rs` | our pools, and models of others |
 //! | `world.rs` | servers, arrivals, the clock |
-//! | `plot.rs` | lines in an SVG |
 
-pub mod plot;
 pub mod policy;
 pub mod world;

@@ -64,6 +64,12 @@ pub(super) fn decode(key: &str, mut bytes: Bytes) -> Option<Vec<Arc<Stored>>> {
     bytes.is_empty().then_some(variants)
 }
 
+/// Bytes read and written again; none where [`decode`] has none. For those who test what comes from a store.
+#[doc(hidden)]
+pub fn recode(key: &str, bytes: Bytes) -> Option<Bytes> {
+    Some(encode(&Key::from_text(key), &decode(key, bytes)?))
+}
+
 fn put_variant(bytes: &mut BytesMut, variant: &Stored) {
     let entry = &variant.entry;
     bytes.put_u16_le(entry.status.as_u16());

@@ -66,6 +66,8 @@ mod validate;
 mod vary;
 
 pub use cache_status::{CACHE_STATUS, CacheStatus, Forward};
+#[doc(hidden)]
+pub use codec::recode;
 pub use control::{Fields, RequestControl, ResponseControl};
 pub use counts::{Counts, Reading};
 pub use entry::{Entry, Extent};

@@ -3,38 +3,41 @@
 use std::{
     io::{self, Read, Write},
     net::{Ipv4Addr, TcpStream},
-    path::Path,
     thread::sleep,
     time::Duration,
 };
 
-use crate::rival::{Rival, Role};
+use evenly_benches::scoreboard::{Better, Board};
 
-/// Prints bytes for each of `connections` that did one request each.
-///
-/// # Errors
-/// When a proxy does not answer.
-pub(crate) fn hold(rivals: &[Rival], connections: usize, origin: u16, folder: &Path) -> io::Result<()> {
-    println!(
-        "| proxy | first connection after | idle | with {connections} connections | each |\n|---|---|---|---|---|"
-    );
+use crate::{
+    rival::{Rival, Scene},
+    setup::Role,
+};
+
+/// Notes memory for each of `connections` that did one request each, and how long each rival took to listen.
+pub(crate) fn hold(rivals: &[Rival], connections: usize, scene: &Scene, board: &mut Board) {
     for rival in rivals {
-        let proxy = rival.start(Role::Pass, origin, folder, &[])?;
-        ask(proxy.port)?;
-        let before = proxy.process.own_memory()?;
-        let held = (0..connections).map(|_| ask(proxy.port)).collect::<io::Result<Vec<_>>>()?;
-        sleep(SETTLED);
-        let after = proxy.process.own_memory()?;
-        println!(
-            "| {} | {:.0} ms | {:.1} MiB | {:.1} MiB | {:.1} KiB |",
-            rival.name,
-            proxy.process.up_after.as_secs_f64() * 1000.0,
-            before as f64 / 1048576.0,
-            after as f64 / 1048576.0,
-            after.saturating_sub(before) as f64 / 1024.0 / connections as f64
-        );
-        drop(held);
+        if let Err(error) = hold_one(rival, connections, scene, board) {
+            board.miss(&rival.name, &format!("{connections} idle connections: {error}"));
+        }
+        eprintln!("{} idle", rival.name);
     }
+}
+
+fn hold_one(rival: &Rival, connections: usize, scene: &Scene, board: &mut Board) -> io::Result<()> {
+    let proxy = rival.start(Role::Pass, scene, &[])?;
+    ask(proxy.port)?;
+    let before = proxy.process.own_memory()?;
+    let held = (0..connections).map(|_| ask(proxy.port)).collect::<io::Result<Vec<_>>>()?;
+    sleep(SETTLED);
+    let after = proxy.process.own_memory()?;
+    drop(held);
+    let each = after.saturating_sub(before) as f64 / 1024.0 / connections as f64;
+    let up_after = proxy.process.up_after.as_secs_f64() * 1000.0;
+    let (case, who) = (connections.to_string(), crate::who(rival));
+    board.note("idle connections", &case, ("KiB each", Better::Less), who, each);
+    board.note("idle connections", &case, ("MiB without them", Better::Less), who, before as f64 / 1048576.0);
+    board.note("idle connections", &case, ("ms until it listens", Better::Less), who, up_after);
     Ok(())
 }
 

@@ -1,8 +1,8 @@
-//! What is asked of a proxy, by wrk or h2load on core 1.
+//! What is asked of a proxy, on core 1: by wrk and h2load as fast as it can, by `paced` at a rate of its own.
 
 use std::{fs, io, path::Path, process::Command};
 
-use crate::rival::Role;
+use crate::{rival::find, setup::Role};
 
 /// A kind of load.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,6 +20,9 @@ enum How {
     NewConnection,
     Post,
     H2c,
+    Tls,
+    /// So many a second, whether or not others were answered.
+    Paced(u32),
 }
 
 /// What a load generator saw.
@@ -27,12 +30,14 @@ enum How {
 pub(crate) struct Seen {
     pub(crate) requests: u64,
     pub(crate) per_second: f64,
+    /// Not a number where nothing is told that means something: as fast as it can, latency is only throughput again.
     pub(crate) p50_ms: f64,
     pub(crate) p99_ms: f64,
+    pub(crate) p999_ms: f64,
 }
 
 impl Scenario {
-    pub(crate) const ALL: [Scenario; 8] = [
+    pub(crate) const ALL: [Scenario; 10] = [
         Scenario::new("get-1k", Role::Pass, "/1k", 64, How::KeepAlive),
         Scenario::new("get-10k", Role::Pass, "/10k", 64, How::KeepAlive),
         Scenario::new("get-1m", Role::Pass, "/1m", 16, How::KeepAlive),
@@ -41,6 +46,8 @@ impl Scenario {
         Scenario::new("hit-1k", Role::Cache, "/1k", 64, How::KeepAlive),
         Scenario::new("hit-10k", Role::Cache, "/10k", 64, How::KeepAlive),
         Scenario::new("h2c-1k", Role::H2c, "/1k", 8, How::H2c),
+        Scenario::new("tls-1k", Role::Tls, "/1k", 64, How::Tls),
+        Scenario::new("paced-1k", Role::Pass, "/1k", 20, How::Paced(2000)),
     ];
 
     const fn new(name: &'static str, role: Role, path: &'static str, connections: u32, how: How) -> Self {
@@ -52,17 +59,23 @@ impl Scenario {
     /// # Errors
     /// When the generator fails, or a request did.
     pub(crate) fn load(&self, port: u16, seconds: u32, folder: &Path) -> io::Result<Seen> {
-        let url = format!("http://127.0.0.1:{port}{}", self.path);
+        let url = self.url(port);
         let connections = format!("-c{}", self.connections);
         let mut command = Command::new("taskset");
         command.args(["-c", "1"]);
+        if let How::Paced(rate) = self.how {
+            let program = find("paced").ok_or_else(|| io::Error::other("paced is not built"))?;
+            let [port, connections] = [port.to_string(), self.connections.to_string()];
+            let numbers = [port, self.path.to_owned(), rate.to_string(), connections, seconds.to_string()];
+            return run(command.arg(program).args(numbers)).and_then(|said| paced(&said));
+        }
         if self.how == How::H2c {
             let duration = format!("-D{seconds}");
             return run(command.args(["h2load", &connections, "-m8", &duration, &url]))
                 .and_then(|said| h2load(&said));
         }
         let duration = format!("-d{seconds}");
-        command.args(["wrk", "-t1", "--latency", &connections, &duration]);
+        command.args(["wrk", "-t1", &connections, &duration]);
         match self.how {
             How::NewConnection => drop(command.args(["-H", "Connection: close"])),
             How::Post => {
@@ -70,9 +83,28 @@ impl Scenario {
                 fs::write(&script, "wrk.method = 'POST'\nwrk.body = string.rep('x', 10240)\n")?;
                 command.arg("-s").arg(script);
             }
-            How::KeepAlive | How::H2c => {}
+            How::KeepAlive | How::H2c | How::Tls | How::Paced(_) => {}
         }
         run(command.arg(&url)).and_then(|said| wrk(&said))
+    }
+
+    /// Whether it loads as much as the proxy takes.
+    pub(crate) fn is_steady(&self) -> bool {
+        !matches!(self.how, How::Paced(_))
+    }
+
+    /// The program that makes the load.
+    pub(crate) fn tool(&self) -> &'static str {
+        match self.how {
+            How::H2c => "h2load",
+            How::Paced(_) => "paced",
+            How::KeepAlive | How::NewConnection | How::Post | How::Tls => "wrk",
+        }
+    }
+
+    fn url(&self, port: u16) -> String {
+        let scheme = if self.how == How::Tls { "https" } else { "http" };
+        format!("{scheme}://127.0.0.1:{port}{}", self.path)
     }
 
     /// Exactly `count` requests, for counting instructions.
@@ -80,7 +112,7 @@ impl Scenario {
     /// # Errors
     /// As for [`load`](Scenario::load).
     pub(crate) fn send(&self, port: u16, count: u64) -> io::Result<()> {
-        let url = format!("http://127.0.0.1:{port}{}", self.path);
+        let url = self.url(port);
         let mut command = Command::new("taskset");
         command.args(["-c", "1", "h2load", "-c8", &format!("-n{count}")]);
         command.args(if self.how == How::H2c { ["-m", "8"] } else { ["-m1", "--h1"] });
@@ -92,8 +124,15 @@ impl Scenario {
 
 fn run(command: &mut Command) -> io::Result<String> {
     let done = command.output()?;
+    let why = || {
+        format!(
+            "{command:?}: {}{}",
+            String::from_utf8_lossy(&done.stdout),
+            String::from_utf8_lossy(&done.stderr)
+        )
+    };
     if !done.status.success() {
-        return Err(io::Error::other(format!("{command:?}: {}", String::from_utf8_lossy(&done.stderr))));
+        return Err(io::Error::other(why()));
     }
     Ok(String::from_utf8_lossy(&done.stdout).into_owned())
 }
@@ -111,8 +150,9 @@ fn wrk(said: &str) -> io::Result<Seen> {
         Some(Seen {
             requests,
             per_second: after("Requests/sec:")?.parse().ok()?,
-            p50_ms: milliseconds(after("50%")?)?,
-            p99_ms: milliseconds(after("99%")?)?,
+            p50_ms: f64::NAN,
+            p99_ms: f64::NAN,
+            p999_ms: f64::NAN,
         })
     });
     seen.ok_or_else(|| io::Error::other(format!("wrk: {said}")))
@@ -126,21 +166,22 @@ fn h2load(said: &str) -> io::Result<Seen> {
         Some(Seen {
             requests: word("requests:", 5)?.parse().ok()?,
             per_second: word("finished in", 3)?.parse().ok()?,
-            // min, max, mean: h2load tells no percentiles.
-            p50_ms: milliseconds(word("time for request:", 5)?)?,
+            p50_ms: f64::NAN,
             p99_ms: f64::NAN,
+            p999_ms: f64::NAN,
         })
     });
     seen.flatten().ok_or_else(|| io::Error::other(format!("h2load: {said}")))
 }
 
-fn milliseconds(text: &str) -> Option<f64> {
-    let unit = text.find(|letter: char| letter.is_ascii_alphabetic())?;
-    let number: f64 = text[..unit].parse().ok()?;
-    Some(match &text[unit..] {
-        "us" => number / 1000.0,
-        "ms" => number,
-        "s" => number * 1000.0,
-        _ => return None,
-    })
+/// Requests, seconds, and three percentiles in milliseconds.
+fn paced(said: &str) -> io::Result<Seen> {
+    let numbers: Vec<f64> = said.split_whitespace().filter_map(|number| number.parse().ok()).collect();
+    match numbers[..] {
+        [requests, seconds, p50_ms, p99_ms, p999_ms] => {
+            let per_second = requests / seconds;
+            Ok(Seen { requests: requests as u64, per_second, p50_ms, p99_ms, p999_ms })
+        }
+        _ => Err(io::Error::other(format!("paced: {said}"))),
+    }
 }

@@ -55,33 +55,57 @@ impl Process {
         }
     }
 
-    /// Its process id, which `taskset` handed on.
+    /// Its process id, which `taskset` and `env` handed on.
     pub(crate) fn id(&self) -> u32 {
         self.child.id()
     }
 
-    /// What all its threads have computed so far, in user and kernel, threads that ended not counted.
+    /// What all its threads and its children's have computed so far, in user and kernel, threads that ended not counted.
     ///
     /// # Errors
     /// When it has ended.
     pub(crate) fn cpu(&self) -> io::Result<Duration> {
         let mut nanoseconds = 0;
-        for task in fs::read_dir(format!("/proc/{}/task", self.id()))? {
-            let text = fs::read_to_string(task?.path().join("schedstat"))?;
-            nanoseconds += text.split(' ').next().and_then(|on_cpu| on_cpu.parse::<u64>().ok()).unwrap_or(0);
+        for id in self.tree()? {
+            for task in fs::read_dir(format!("/proc/{id}/task"))? {
+                let text = fs::read_to_string(task?.path().join("schedstat"))?;
+                let on_cpu = text.split(' ').next().and_then(|on_cpu| on_cpu.parse::<u64>().ok());
+                nanoseconds += on_cpu.unwrap_or(0);
+            }
         }
         Ok(Duration::from_nanos(nanoseconds))
     }
 
-    /// Bytes of memory that are its own: heap and stacks, not the program's text.
+    /// Bytes of memory that are its own and its children's: heap and stacks, not the program's text.
     ///
     /// # Errors
     /// When it has ended.
     pub(crate) fn own_memory(&self) -> io::Result<u64> {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.id()))?;
-        let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:"));
-        let kib = line.and_then(|line| line.trim().trim_end_matches(" kB").parse::<u64>().ok());
-        Ok(kib.unwrap_or(0) << 10)
+        let mut bytes = 0;
+        for id in self.tree()? {
+            let status = fs::read_to_string(format!("/proc/{id}/status"))?;
+            let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:"));
+            let kib = line.and_then(|line| line.trim().trim_end_matches(" kB").parse::<u64>().ok());
+            bytes += kib.unwrap_or(0) << 10;
+        }
+        Ok(bytes)
+    }
+
+    /// Its process id and those of all who descend from it: Varnish works in a child.
+    ///
+    /// # Errors
+    /// When it has ended.
+    pub(crate) fn tree(&self) -> io::Result<Vec<u32>> {
+        let mut ids = vec![self.id()];
+        let mut at = 0;
+        while let Some(&id) = ids.get(at) {
+            for task in fs::read_dir(format!("/proc/{id}/task"))? {
+                let children = fs::read_to_string(task?.path().join("children"))?;
+                ids.extend(children.split_whitespace().filter_map(|child| child.parse::<u32>().ok()));
+            }
+            at += 1;
+        }
+        Ok(ids)
     }
 
     /// Tells it to end and waits for that.
@@ -97,6 +121,7 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
+        // Children whose parent is gone end by themselves: Varnish's sees its pipe close.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }

@@ -19,7 +19,7 @@ use evenly::{
     target::{Host, normalise},
 };
 use http::{
-    HeaderMap, HeaderName, HeaderValue, Method, Request, Version,
+    HeaderMap, HeaderValue, Method, Request, Version,
     header::{AUTHORIZATION, HOST},
     uri::Scheme,
 };
@@ -119,7 +119,7 @@ pub fn proxy_protocol(data: &[u8]) {
 pub fn forwarded(data: &[u8]) {
     let mut headers = HeaderMap::new();
     for (number, line) in data.split(|byte| *byte == b'\n').take(8).enumerate() {
-        let name = [FORWARDED, X_FORWARDED_FOR][number % 2].clone();
+        let name = ["forwarded", "x-forwarded-for"][number % 2];
         if let Ok(value) = HeaderValue::from_bytes(line) {
             headers.append(name, value);
         }
@@ -149,6 +149,3 @@ pub fn forwarded(data: &[u8]) {
         assert_eq!(Peer::new(near, &us).client(&sent, &us), stranger, "{sent:?}");
     }
 }
-
-static FORWARDED: HeaderName = http::header::FORWARDED;
-static X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");

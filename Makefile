@@ -86,14 +86,20 @@ faults:
 	cargo test -p evenly --test faults_members --no-run
 	./scripts/faults.py target/release/evenly
 
-# Every fuzz target for FUZZ_SECONDS each (needs `cargo install cargo-fuzz`). The compiler's stable release does it,
-# told to allow what libFuzzer's coverage needs.
+# Every fuzz target for FUZZ_SECONDS each, from fuzz/seeds and what earlier runs found (needs `cargo install cargo-fuzz`).
+# The compiler's stable release does it, told to allow what libFuzzer's coverage needs. `make fuzz TARGETS="rules entry"`.
+# Without cargo-fuzz: `cargo test -p evenly-fuzz` runs the same targets, EVENLY_FUZZ_MS for each, over inputs made of the seeds.
 FUZZ_SECONDS ?= 60
+TARGETS ?= $(notdir $(wildcard fuzz/seeds/*))
+FUZZ = RUSTC_BOOTSTRAP=1 CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 cargo fuzz
+FUZZ_FLAGS = --features libfuzzer --sanitizer none
 .PHONY: fuzz
 fuzz:
-	cd fuzz && for target in $$(RUSTC_BOOTSTRAP=1 cargo fuzz list); do \
-		RUSTC_BOOTSTRAP=1 cargo fuzz run --sanitizer none $$target -- -max_total_time=$(FUZZ_SECONDS) || exit 1; \
+	for target in $(TARGETS); do \
+		mkdir -p fuzz/corpus/$$target; \
+		$(FUZZ) run $(FUZZ_FLAGS) $$target fuzz/corpus/$$target fuzz/seeds/$$target -- -max_total_time=$(FUZZ_SECONDS) || exit 1; \
 	done
+
 # The dashboard in headless Chromium, with real clicks; screenshots in target/dashboard. Needs chromium, chromium-driver
 # and selenium, which is why it is not part of `make test`; the page's structure is (proxy/tests/admin.rs).
 .PHONY: dashboard
@@ -107,6 +113,14 @@ dashboard:
 bench: ; ./scripts/bench
 bench-quick: ; EVENLY_BENCH=quick ./scripts/bench
 pictures: ; cargo run -q -p evenly-benches --bin pictures
+
+# Lines that tests run, of `balancers`, `cache` and `http_cache`: a table, and target/cover.txt with every line that none does.
+.PHONY: cover
+cover: ; ./scripts/cover
+
+# The release binary optimised by a profile of itself under load: target/pgo/evenly, with instruction counts before and after.
+.PHONY: release-pgo
+release-pgo: ; ./scripts/pgo
 
 # Proxies as real processes, interleaved: CPU for each request beside nginx, HAProxy, Varnish, Caddy, Envoy, and plain
 # proxies of hyper and pingora (`scripts/rivals` installs what is missing). `make bench-proxies ARGS="--rounds 9 --only

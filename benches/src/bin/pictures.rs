@@ -1,7 +1,7 @@
 //! The README's pictures, drawn from what the benches left in `target/bench/`: `make pictures`.
 #![expect(clippy::print_stdout, reason = "it says what it drew")]
 
-use std::{fs, io, path::Path, process::ExitCode};
+use std::{fs, path::Path, process::ExitCode};
 
 use evenly_benches::{
     picture::{Dot, Dots, Line, Lines, Panel, Row, Scale, Tone},
@@ -71,7 +71,7 @@ fn panel(board: &Board, question: &str, name: &str, tone: &dyn Fn(Side, usize) -
     let mut rows: Vec<_> = board
         .rows
         .iter()
-        .filter(|row| row.question == question)
+        .filter(|row| row.question == question && row.measure == board.rows[0].measure)
         .filter_map(|row| Some((row.case.parse::<f64>().ok()?, row)))
         .collect();
     rows.sort_by(|a, b| a.0.total_cmp(&b.0));
@@ -105,8 +105,9 @@ fn hit_ratio(board: &Board) -> String {
     let rows = points.into_iter().filter_map(|(trace, cases)| {
         let case = cases[cases.len() / 2];
         let here = || board.rows.iter().filter(|row| row.question == trace && row.case == case);
-        let optimum = here().find(|row| row.measure.name.starts_with("optimum"))?.rounds.first()?;
-        let rivals = here().filter(|row| row.measure.name == "hits %");
+        let is_optimum = |row: &&scoreboard::Row| row.contender.starts_with("optimum");
+        let optimum = here().find(is_optimum)?.rounds.first()?;
+        let rivals = here().filter(|row| row.measure.name == "hits %" && !is_optimum(row));
         let dots = rivals.map(|row| Dot {
             name: row.contender.trim_start_matches("evenly ").to_owned(),
             tone: tone_of_name(&row.contender, "evenly auto"),
@@ -133,13 +134,15 @@ fn proxies(board: &Board) -> String {
         }
     }
     let rows = names.into_iter().map(|scenario| {
-        let dots = cpu().filter(|row| row.case == scenario).filter_map(|row| {
-            Some(Dot {
-                name: row.contender.clone(),
-                tone: tone_of_name(&row.contender, "evenly"),
-                value: median(&board.ratios_of(row)?),
-            })
-        });
+        // With its log nginx differs by less than a dot.
+        let dots =
+            cpu().filter(|row| row.case == scenario && row.contender != "nginx-log").filter_map(|row| {
+                Some(Dot {
+                    name: row.contender.clone(),
+                    tone: tone_of_name(&row.contender, "evenly"),
+                    value: median(&board.ratios_of(row)?),
+                })
+            });
         Row { name: spelled(scenario), dots: dots.collect() }
     });
     Dots {

@@ -183,6 +183,8 @@ impl Plan {
             }
             eprintln!("{} done", scenario.name);
         }
+        // Gently: a build that profiles itself writes at its end.
+        running.into_iter().for_each(|(_, proxy)| proxy.process.end());
     }
 
     fn sample(&self, scenario: &Scenario, proxy: &Running, scene: &Scene) -> io::Result<Sample> {

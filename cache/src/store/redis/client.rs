@@ -24,12 +24,12 @@ use std::{
 };
 
 use bytes::Bytes;
-use redis::{Cmd, RedisWrite, Value};
+use redis::{Cmd, Value};
 use tokio::time::Instant;
 
 use super::{
-    backoff::{jittered, mix},
     breaker::Circuit,
+    commands::unlink_ask,
     config::RedisConfig,
     names::Names,
     node::Link,
@@ -75,7 +75,7 @@ pub(super) struct Shared {
     pub(super) route: Route,
     pub(super) counters: Counters,
     pub(super) watch: Option<Arc<Watch>>,
-    chance: AtomicU64,
+    pub(super) chance: AtomicU64,
 }
 
 impl Redis {
@@ -221,10 +221,8 @@ impl Redis {
             other => return Err(unexpected(&self.shared.server, "SET", &other)),
         }
         // Somebody's value is there, or something that is none: that would be in the way until it expired.
-        let name = self.names.entry(key);
-        let mut command = redis::cmd("GETRANGE");
-        command.arg(&name).arg(0).arg(entry::HEADER_LEN - 1);
-        let oddity = match self.shared.route.ask(Ask::repeatable(name, command), deadline).await {
+        let head = self.range_ask(key, entry::HEADER_LEN - 1);
+        let oddity = match self.shared.route.ask(head, deadline).await {
             Ok(Value::BulkString(head)) => entry::check_head(key, &head).err(),
             Err(error) if is_wrong_type(&error) => Some(Oddity::WrongType),
             answer => return self.counted(answer).map(|_| false),
@@ -238,26 +236,23 @@ impl Redis {
     pub(in crate::store) async fn prolong(&self, key: &[u8], ttl: Duration) -> Result<bool, StoreError> {
         self.check_key(key)?;
         let ttl_ms = self.jittered(ttl_ms(ttl)?);
-        let name = self.names.entry(key);
         let mut command = redis::cmd("EVAL");
-        command.arg(TOUCH).arg(1).arg(&name).arg(ttl_ms).arg(&(now_ms() + ttl_ms).to_le_bytes());
-        let answer = self.write(Ask::repeatable(name, command), Change::Key(key), self.deadline()).await;
+        command.arg(TOUCH).arg(1).arg(self.name(key)).arg(ttl_ms).arg(&(now_ms() + ttl_ms).to_le_bytes());
+        let answer = self.write(Ask::script(command), Change::Key(key), self.deadline()).await;
         Ok(self.number("EVAL", answer)? == 1)
     }
 
     pub(in crate::store) async fn forget(&self, key: &[u8]) -> Result<bool, StoreError> {
         self.check_key(key)?;
-        let answer =
-            self.write(self.unlink_ask(self.names.entry(key)), Change::Key(key), self.deadline()).await;
+        let answer = self.write(unlink_ask(self.name(key)), Change::Key(key), self.deadline()).await;
         Ok(self.number("UNLINK", answer)? > 0)
     }
 
     /// Sends a command that changes something; where the server does not tell the others, we do, in the same go.
     async fn write(&self, ask: Ask, change: Change<'_>, deadline: Instant) -> Result<Value, StoreError> {
         let Some(news) = self.announcement(change) else { return self.shared.route.ask(ask, deadline).await };
-        let name = ask.name.clone();
-        let mut answers =
-            self.shared.route.ask_each(vec![ask, Ask::repeatable(name, news)], deadline).await.into_iter();
+        let news = ask.beside(news);
+        let mut answers = self.shared.route.ask_each(vec![ask, news], deadline).await.into_iter();
         answers.next().expect("as many answers as questions, and there were two")
     }
 
@@ -268,99 +263,8 @@ impl Redis {
     /// Tells the others of a change to many keys, where the server does not.
     pub(super) async fn announce(&self, change: Change<'_>) -> Result<(), StoreError> {
         let Some(news) = self.announcement(change) else { return Ok(()) };
-        let answer =
-            self.shared.route.ask(Ask::repeatable(self.names.channel(), news), self.deadline()).await;
+        let answer = self.shared.route.ask(Ask::repeatable(news), self.deadline()).await;
         self.counted(answer).map(|_| ())
-    }
-}
-
-/// Commands.
-impl Redis {
-    fn get_ask(&self, key: &[u8]) -> Ask {
-        let name = self.names.entry(key);
-        // One byte over the limit at most: too large a value must not end the connection that all share.
-        let last = entry::HEADER_LEN + self.shared.config.max_value_bytes;
-        let mut command = Cmd::with_capacity(4, 24 + name.len());
-        command.arg("GETRANGE").arg(&name).arg(0).arg(last);
-        Ask::repeatable(name, command)
-    }
-
-    fn set_ask(&self, key: &[u8], value: &[u8], keep: Keep<'_>, if_absent: bool) -> Result<Ask, StoreError> {
-        self.check_key(key)?;
-        let max = self.shared.config.max_value_bytes;
-        if value.len() > max {
-            return Err(StoreError::ValueTooLarge { len: value.len(), max });
-        }
-        let ttl_ms = self.jittered(keep.checked_ttl_ms()?);
-        let name = self.names.entry(key);
-        let mut command = Cmd::with_capacity(6, name.len() + entry::HEADER_LEN + value.len() + 32);
-        command.arg("SET").arg(&name);
-        command.arg(Sealed { header: entry::header(key, value, now_ms() + ttl_ms), value });
-        command.arg("PX").arg(ttl_ms);
-        Ok(if if_absent {
-            command.arg("NX");
-            Ask::once(name, command)
-        } else {
-            Ask::repeatable(name, command)
-        })
-    }
-
-    pub(super) fn unlink_ask(&self, name: Vec<u8>) -> Ask {
-        let mut command = Cmd::with_capacity(2, 6 + name.len());
-        command.arg("UNLINK").arg(&name);
-        Ask::repeatable(name, command)
-    }
-
-    /// Notes under each tag that `key` has it. Before the entry is written: a purge that sees the entry sees the note.
-    async fn tag(&self, key: &[u8], keep: Keep<'_>, deadline: Instant) -> Result<(), StoreError> {
-        if keep.tags().is_empty() {
-            return Ok(());
-        }
-        let (now, ttl_ms) = (now_ms(), keep.checked_ttl_ms()?);
-        let mut asks = Vec::with_capacity(4 * keep.tags().len());
-        for tag in keep.tags() {
-            let name = self.names.tag(tag);
-            let mut ask = |build: &dyn Fn(&mut Cmd)| {
-                let mut command = Cmd::new();
-                build(&mut command);
-                asks.push(Ask::repeatable(name.clone(), command));
-            };
-            ask(&|command| {
-                command.arg("ZREMRANGEBYSCORE").arg(&name).arg("-inf").arg(now);
-            });
-            ask(&|command| {
-                command.arg("ZADD").arg(&name).arg(now + ttl_ms).arg(key);
-            });
-            // A new set has no end and takes this one; an older set takes it if it is later (`GT` alone treats
-            // "no end" as later than any).
-            for condition in ["NX", "GT"] {
-                ask(&|command| {
-                    command.arg("PEXPIRE").arg(&name).arg(ttl_ms).arg(condition);
-                });
-            }
-        }
-        for answer in self.shared.route.ask_each(asks, deadline).await {
-            self.counted(answer)?;
-        }
-        Ok(())
-    }
-
-    pub(super) fn check_key(&self, key: &[u8]) -> Result<(), StoreError> {
-        let max = self.shared.config.max_key_bytes;
-        if key.len() > max { Err(StoreError::KeyTooLong { len: key.len(), max }) } else { Ok(()) }
-    }
-
-    /// When an operation that starts now must be over.
-    pub(super) fn deadline(&self) -> Instant {
-        Instant::now() + self.shared.config.response_timeout
-    }
-
-    fn jittered(&self, ttl_ms: u64) -> u64 {
-        let share = self.shared.config.ttl_jitter;
-        if share == 0.0 {
-            return ttl_ms;
-        }
-        jittered(ttl_ms, share, mix(self.shared.chance.fetch_add(1, Relaxed)))
     }
 }
 
@@ -467,24 +371,6 @@ impl fmt::Debug for Redis {
         f.debug_struct("Redis").field("config", &self.shared.config).field("stats", &self.stats()).finish()
     }
 }
-
-/// Header and value as one argument, so that the value is copied once.
-struct Sealed<'a> {
-    header: [u8; entry::HEADER_LEN],
-    value: &'a [u8],
-}
-
-impl redis::ToRedisArgs for Sealed<'_> {
-    fn write_redis_args<W: ?Sized + RedisWrite>(&self, out: &mut W) {
-        use std::io::Write as _;
-        let mut argument = out.writer_for_next_arg();
-        // Into memory: cannot fail.
-        let _ = argument.write_all(&self.header);
-        let _ = argument.write_all(self.value);
-    }
-}
-
-impl redis::ToSingleRedisArg for Sealed<'_> {}
 
 fn is_wrong_type(error: &StoreError) -> bool {
     matches!(error, StoreError::Refused { code, .. } if &**code == "WRONGTYPE")

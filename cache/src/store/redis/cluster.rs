@@ -10,9 +10,7 @@
 //!
 //! Each node has a breaker of its own ([`Node`]): one that is down costs the keys of its slots and nothing else. Learning
 //! is one task's work, never a caller's: it runs when somebody noticed a change, at most ten times a second, and every
-//! half minute. A caller waits for it only while nothing is known yet.
-//!
-//! Slots by CRC16/XMODEM of the hash tag: <https://redis.io/docs/latest/operate/oss_and_stack/reference/cluster-spec/>.
+//! half minute. A caller waits for it only while nothing is known yet. Slots themselves are in `slots`.
 
 use std::{
     collections::HashMap,
@@ -37,6 +35,7 @@ use super::{
     keeper::Finder,
     node::{Node, Request},
     route::{Ask, accepted, ask_node, unexpected},
+    slots::{SLOTS, SlotRange, parse_slots, slot},
     watch::Watch,
 };
 use crate::store::StoreError;
@@ -92,7 +91,7 @@ impl Cluster {
 
     /// The answer to one command.
     pub(super) async fn ask(&self, ask: &Ask, deadline: Instant) -> Result<Value, StoreError> {
-        let slot = slot(&ask.name);
+        let slot = slot(ask.key());
         let mut node = self.map(deadline).await?.node(slot).ok_or_else(|| self.nobody(slot))?;
         let mut is_asking = false;
         for _ in 0..REDIRECTS_MAX {
@@ -115,13 +114,13 @@ impl Cluster {
         };
         let mut by_node: HashMap<u16, Vec<usize>> = HashMap::new();
         for (index, ask) in asks.iter().enumerate() {
-            by_node.entry(map.slots[usize::from(slot(&ask.name))]).or_default().push(index);
+            by_node.entry(map.slots[usize::from(slot(ask.key()))]).or_default().push(index);
         }
         let groups = by_node.into_iter().map(async |(place, indexes)| {
             let group: Vec<&Ask> = indexes.iter().map(|&index| &asks[index]).collect();
             let answers = match map.nodes.get(usize::from(place)) {
                 Some((_, node)) => ask_node(node, &group, deadline).await,
-                None => group.iter().map(|ask| Err(self.nobody(slot(&ask.name)))).collect(),
+                None => group.iter().map(|ask| Err(self.nobody(slot(ask.key())))).collect(),
             };
             (indexes, answers)
         });
@@ -303,9 +302,11 @@ impl State {
             command.arg("SLOTS");
             let answer = node.send(&Request::One(&command), true, deadline).await;
             let answer = answer.and_then(|value| accepted(&node.state.server, value));
-            let parsed =
-                answer.map_err(|error| error.to_string()).and_then(|value| parse_slots(&value, address));
-            match parsed {
+            let told = |error| match error {
+                StoreError::Unavailable { reason, .. } => format!("{address}: {reason}"),
+                error => error.to_string(),
+            };
+            match answer.map_err(told).and_then(|value| parse_slots(&value, address)) {
                 Ok(ranges) => return Ok(self.map_of(ranges, &known)),
                 Err(reason) => reasons.push(reason),
             }
@@ -377,79 +378,6 @@ impl fmt::Debug for Cluster {
     }
 }
 
-#[derive(Debug, PartialEq, Eq)]
-struct SlotRange {
-    first: u16,
-    last: u16,
-    master: Address,
-}
-
-/// The ranges in the answer to `CLUSTER SLOTS` of the node at `asked`; at least one, all within bounds.
-fn parse_slots(answer: &Value, asked: &Address) -> Result<Vec<SlotRange>, String> {
-    let Value::Array(ranges) = answer else {
-        return Err(format!("{asked} answered CLUSTER SLOTS with no list"));
-    };
-    let parsed: Option<Vec<SlotRange>> = ranges.iter().map(|range| parse_range(range, asked)).collect();
-    match parsed {
-        None => Err(format!("{asked} answered CLUSTER SLOTS with something that is no range of slots")),
-        Some(ranges) if ranges.is_empty() => {
-            Err(format!("{asked} knows of no slots: it is not in a Cluster yet"))
-        }
-        Some(ranges) => Ok(ranges),
-    }
-}
-
-fn parse_range(range: &Value, asked: &Address) -> Option<SlotRange> {
-    let Value::Array(range) = range else { return None };
-    let [Value::Int(first), Value::Int(last), Value::Array(master), ..] = range.as_slice() else {
-        return None;
-    };
-    let [host, Value::Int(port), ..] = master.as_slice() else { return None };
-    let host = match (host, asked) {
-        (Value::BulkString(host), _) if !host.is_empty() => String::from_utf8(host.clone()).ok()?,
-        // A node that does not know its own name is where we asked it.
-        (_, Address::Tcp { host, .. }) => host.clone(),
-        _ => return None,
-    };
-    let (first, last) = (u16::try_from(*first).ok()?, u16::try_from(*last).ok()?);
-    let is_range = first <= last && usize::from(last) < SLOTS;
-    let port = u16::try_from(*port).ok().filter(|port| *port > 0)?;
-    is_range.then(|| SlotRange { first, last, master: Address::tcp(host, port) })
-}
-
-/// The slot of a key: of what is between its first `{` and the next `}`, if that is anything.
-fn slot(name: &[u8]) -> u16 {
-    let tag = name
-        .iter()
-        .position(|byte| *byte == b'{')
-        .map(|open| &name[open + 1..])
-        .and_then(|rest| rest.iter().position(|byte| *byte == b'}').map(|close| &rest[..close]))
-        .filter(|tag| !tag.is_empty());
-    crc16(tag.unwrap_or(name)) % SLOTS as u16
-}
-
-/// CRC16/XMODEM: polynomial 0x1021, from 0.
-fn crc16(bytes: &[u8]) -> u16 {
-    bytes.iter().fold(0, |crc, byte| crc << 8 ^ CRC16[usize::from((crc >> 8) as u8 ^ byte)])
-}
-
-const CRC16: [u16; 256] = {
-    let mut table = [0; 256];
-    let mut index = 0;
-    while index < 256 {
-        let mut crc = (index as u16) << 8;
-        let mut bit = 0;
-        while bit < 8 {
-            crc = if crc & 0x8000 == 0 { crc << 1 } else { crc << 1 ^ 0x1021 };
-            bit += 1;
-        }
-        table[index] = crc;
-        index += 1;
-    }
-    table
-};
-
-const SLOTS: usize = 16_384;
 const NOBODY: u16 = u16::MAX;
 /// Redirections followed for one command.
 const REDIRECTS_MAX: usize = 5;
@@ -457,48 +385,3 @@ const REDIRECTS_MAX: usize = 5;
 const STRAYS_MAX: usize = 16;
 const LEARN_AT_MOST_EVERY: Duration = Duration::from_millis(100);
 const LEARN_AT_LEAST_EVERY: Duration = Duration::from_secs(30);
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn slots_are_those_of_the_specification() {
-        // The check value of CRC16/XMODEM, and examples of the Cluster specification.
-        assert_eq!(crc16(b"123456789"), 0x31C3);
-        assert_eq!(slot(b"foo"), 12_182);
-        assert_eq!(slot(b"{user1000}.following"), slot(b"{user1000}.followers"));
-        assert_eq!(slot(b"foo{}{bar}"), crc16(b"foo{}{bar}") % 16_384);
-        assert_eq!(slot(b"foo{{bar}}zap"), crc16(b"{bar") % 16_384);
-        assert_eq!(slot(b"foo{bar}{zap}"), slot(b"bar"));
-        assert_eq!(slot(b""), 0);
-    }
-
-    fn range(first: i64, last: i64, host: Value, port: i64) -> Value {
-        Value::Array(vec![Value::Int(first), Value::Int(last), Value::Array(vec![host, Value::Int(port)])])
-    }
-
-    #[test]
-    fn maps_are_read_and_nonsense_is_refused() {
-        let asked = Address::tcp("here", 7000);
-        let host = |host: &str| Value::BulkString(host.into());
-        let read = |ranges: Vec<Value>| parse_slots(&Value::Array(ranges), &asked);
-        let good = vec![range(0, 5_460, host("a"), 7001), range(5_461, 16_383, host(""), 7000)];
-        let ranges = read(good).unwrap();
-        assert_eq!(ranges[0], SlotRange { first: 0, last: 5_460, master: Address::tcp("a", 7001) });
-        assert_eq!(ranges[1].master, asked);
-        for bad in [
-            range(0, 16_384, host("a"), 7001),
-            range(-1, 3, host("a"), 7001),
-            range(4, 3, host("a"), 7001),
-            range(0, 3, host("a"), 0),
-            range(0, 3, host("a"), 65_536),
-            Value::Int(3),
-            Value::Array(vec![Value::Int(1)]),
-        ] {
-            assert!(read(vec![bad.clone()]).is_err(), "{bad:?}");
-        }
-        assert!(read(vec![]).unwrap_err().contains("not in a Cluster yet"));
-        assert!(parse_slots(&Value::Nil, &asked).is_err());
-    }
-}

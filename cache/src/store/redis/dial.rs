@@ -3,7 +3,7 @@
 use std::{future::Future, io, pin::Pin, sync::Arc};
 
 use redis::{
-    AsyncConnectionConfig, ProtocolVersion, RedisConnectionInfo, Value,
+    AsyncConnectionConfig, ErrorKind, ProtocolVersion, RedisConnectionInfo, RedisError, Value,
     aio::{AsyncPushSender, MultiplexedConnection},
 };
 use rustls::{
@@ -19,6 +19,7 @@ use tokio_rustls::TlsConnector;
 use super::{
     address::Address,
     config::{RedisConfig, RedisTls},
+    cork::{self, Corked},
     frames::Framed,
 };
 use crate::store::{StoreError, entry::HEADER_LEN};
@@ -116,16 +117,26 @@ impl Dialer {
         let mut config = AsyncConnectionConfig::new()
             .set_response_timeout(None)
             .set_connection_timeout(None)
-            .set_pipeline_buffer_size(QUEUED_MAX);
+            .set_pipeline_buffer_size(QUEUED_MAX)
+            .set_write_backpressure_boundary(WRITE_MAX);
         if let Some(pushes) = pushes {
             login = login.set_protocol(ProtocolVersion::RESP3);
             config = config.set_push_sender(Pushes(pushes));
         }
-        let stream = Framed::new(stream, self.bulk_max);
+        let stream = Framed::new(Corked::new(stream), self.bulk_max);
         let (connection, driver) = MultiplexedConnection::new_with_config(&login, stream, config)
             .await
-            .map_err(|error| error.to_string())?;
+            .map_err(|error| self.login_fault(&error))?;
         Ok((connection, Box::pin(driver)))
+    }
+
+    /// What is wrong with a login, in words that say what to change.
+    fn login_fault(&self, error: &RedisError) -> String {
+        if error.kind() != ErrorKind::AuthenticationFailed {
+            return error.to_string();
+        }
+        let user = self.login.username().unwrap_or("default");
+        format!("the login as user {user:?} is refused: wrong password, or no such user (WRONGPASS)")
     }
 }
 
@@ -209,5 +220,7 @@ fn certificates(file: &std::path::Path) -> Result<Vec<CertificateDer<'static>>, 
     Ok(certificates)
 }
 
-/// Requests handed to a connection's task and not yet written.
-const QUEUED_MAX: usize = 256;
+/// Requests handed to a connection's task and not yet written; more wait with their callers.
+const QUEUED_MAX: usize = 1024;
+/// Bytes gathered before no more are taken until some are written.
+const WRITE_MAX: usize = 4 * cork::ENOUGH;

@@ -35,7 +35,7 @@ impl Redis {
         set.arg(&name).arg(token).arg("NX").arg("PX").arg(millis(lease));
         let mut left = redis::cmd("PTTL");
         left.arg(&name);
-        let asks = vec![Ask::once(name.clone(), set), Ask::once(name, left)];
+        let asks = vec![Ask::once(set), Ask::once(left)];
         let mut answers = self.shared.route.ask_each(asks, self.deadline()).await.into_iter();
         let mut next =
             || self.counted(answers.next().expect("as many answers as questions, and there were two"));
@@ -58,14 +58,14 @@ impl Redis {
                       return redis.call('PEXPIRE', KEYS[1], ARGV[2])";
         let mut command = self.script(script, key, token);
         command.arg(millis(lease));
-        self.run(key, command).await
+        self.run(command).await
     }
 
     /// Gives it back. False when it was lost before.
     pub(in crate::store) async fn unlock(&self, key: &[u8], token: &str) -> Result<bool, StoreError> {
         let script =
             "if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end return redis.call('DEL', KEYS[1])";
-        self.run(key, self.script(script, key, token)).await
+        self.run(self.script(script, key, token)).await
     }
 
     fn script(&self, script: &str, key: &[u8], token: &str) -> Cmd {
@@ -74,9 +74,8 @@ impl Redis {
         command
     }
 
-    async fn run(&self, key: &[u8], command: Cmd) -> Result<bool, StoreError> {
-        let ask = Ask::repeatable(self.names.lock(key), command);
-        let answer = self.shared.route.ask(ask, self.deadline()).await;
+    async fn run(&self, command: Cmd) -> Result<bool, StoreError> {
+        let answer = self.shared.route.ask(Ask::script(command), self.deadline()).await;
         Ok(self.number("EVAL", answer)? == 1)
     }
 }

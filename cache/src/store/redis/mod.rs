@@ -3,6 +3,7 @@
 //! | file | holds |
 //! |---|---|
 //! | [`client`] | the store itself: one method, one command |
+//! | `commands` | what is sent for it |
 //! | `purge` | many keys: by prefix, by tag, all |
 //! | `config` `url` `address` | what can be told to it |
 //! | `lanes` | more connections to one server, while those open are busy |
@@ -11,8 +12,8 @@
 //! | `node` `keeper` `dial` | one server: requests, the task that keeps it connected, opening a connection |
 //! | `route` | which server a command goes to |
 //! | `breaker` `backoff` | when to stop asking, when to ask again |
-//! | `cluster` `sentinel` | which node holds a key; which server is the master |
-//! | `frames` | the gate between socket and reply parser |
+//! | `cluster` `slots` `sentinel` | which node holds a key; which server is the master |
+//! | `frames` `cork` | between socket and client: a gate for replies, one write for many requests |
 //! | `watch` | hearing of what others change, for a near tier |
 //! | `stats` | what can be seen from outside |
 
@@ -21,7 +22,9 @@ mod backoff;
 mod breaker;
 mod client;
 mod cluster;
+mod commands;
 mod config;
+mod cork;
 mod dial;
 mod frames;
 mod keeper;
@@ -32,6 +35,7 @@ mod node;
 mod purge;
 mod route;
 mod sentinel;
+mod slots;
 mod stats;
 mod url;
 mod watch;

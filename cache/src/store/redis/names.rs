@@ -12,6 +12,8 @@
 //! escaped (`^)`, and `^` as `^^`). The escape works byte by byte: the name of a prefix is a prefix of the names.
 //! A namespace never reaches into another: `:`, braces and `%` in its name are escaped too.
 
+use std::io::{self, Write};
+
 /// The names of one namespace.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Names {
@@ -32,18 +34,31 @@ impl Names {
 
     /// The entry of `key`.
     pub(crate) fn entry(&self, key: &[u8]) -> Vec<u8> {
-        self.braced(b":v:{", key, true)
+        self.braced(ENTRY, key, true)
+    }
+
+    /// The same, written to `out`.
+    pub(crate) fn write_entry(&self, key: &[u8], out: &mut impl Write) -> io::Result<()> {
+        out.write_all(self.namespace.as_bytes())?;
+        out.write_all(ENTRY)?;
+        write_escaped(key, out)?;
+        out.write_all(b"}")
+    }
+
+    /// The length of an entry's name, but for what is escaped.
+    pub(crate) fn entry_len(&self, key: &[u8]) -> usize {
+        self.namespace.len() + ENTRY.len() + key.len() + 1
     }
 
     /// What the entries of all keys starting with `prefix` start with; with an empty one, all entries.
     pub(crate) fn entry_prefix(&self, prefix: &[u8]) -> Vec<u8> {
-        self.braced(b":v:{", prefix, false)
+        self.braced(ENTRY, prefix, false)
     }
 
     /// The key of an entry's name, if it is one of ours.
     pub(crate) fn key_of_entry(&self, name: &[u8]) -> Option<Vec<u8>> {
         let escaped =
-            name.strip_prefix(self.namespace.as_bytes())?.strip_prefix(b":v:{")?.strip_suffix(b"}")?;
+            name.strip_prefix(self.namespace.as_bytes())?.strip_prefix(ENTRY)?.strip_suffix(b"}")?;
         unescape(escaped)
     }
 
@@ -71,7 +86,7 @@ impl Names {
         let mut name = Vec::with_capacity(self.namespace.len() + kind.len() + key.len() + 1);
         name.extend_from_slice(self.namespace.as_bytes());
         name.extend_from_slice(kind);
-        escape_into(key, &mut name);
+        write_escaped(key, &mut name).expect("a Vec takes everything");
         if is_whole {
             name.push(b'}');
         }
@@ -92,18 +107,24 @@ pub(super) fn pattern(prefix: &[u8]) -> Vec<u8> {
     pattern
 }
 
-fn escape_into(key: &[u8], out: &mut Vec<u8>) {
-    if !key.iter().any(|byte| matches!(byte, b'}' | b'^')) {
-        out.extend_from_slice(key);
-        return;
-    }
-    for &byte in key {
-        match byte {
-            b'}' => out.extend_from_slice(b"^)"),
-            b'^' => out.extend_from_slice(b"^^"),
-            _ => out.push(byte),
+/// Between the namespace and an entry's key.
+const ENTRY: &[u8] = b":v:{";
+
+fn write_escaped(key: &[u8], out: &mut impl Write) -> io::Result<()> {
+    for part in key.split_inclusive(|byte| matches!(byte, b'}' | b'^')) {
+        match part.split_last() {
+            Some((b'}', before)) => {
+                out.write_all(before)?;
+                out.write_all(b"^)")?;
+            }
+            Some((b'^', before)) => {
+                out.write_all(before)?;
+                out.write_all(b"^^")?;
+            }
+            _ => out.write_all(part)?,
         }
     }
+    Ok(())
 }
 
 fn unescape(escaped: &[u8]) -> Option<Vec<u8>> {
@@ -149,7 +170,11 @@ mod tests {
         #[test]
         fn a_key_comes_back_from_its_name(namespace in "[a-z:{}%]{1,8}", key: Vec<u8>) {
             let names = Names::new(&namespace);
-            prop_assert_eq!(names.key_of_entry(&names.entry(&key)), Some(key));
+            let mut written = Vec::new();
+            names.write_entry(&key, &mut written).unwrap();
+            prop_assert_eq!(&written, &names.entry(&key));
+            prop_assert!(names.entry_len(&key) <= written.len());
+            prop_assert_eq!(names.key_of_entry(&written), Some(key));
         }
 
         #[test]

@@ -13,6 +13,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::{
     client::Redis,
+    commands::unlink_ask,
     names::pattern,
     node::{Node, Request},
     route::{Ask, accepted, unexpected},
@@ -102,7 +103,7 @@ impl Redis {
     async fn unlink(&self, names: Vec<Vec<u8>>) -> Result<u64, StoreError> {
         let are_entries: Vec<bool> =
             names.iter().map(|name| self.names.key_of_entry(name).is_some()).collect();
-        let asks = names.into_iter().map(|name| self.unlink_ask(name)).collect();
+        let asks = names.iter().map(unlink_ask).collect();
         let mut deleted = 0;
         for (answer, is_entry) in
             self.shared.route.ask_each(asks, self.deadline()).await.into_iter().zip(are_entries)
@@ -119,13 +120,13 @@ impl Redis {
         let mut deleted = 0;
         let mut count = redis::cmd("ZCARD");
         count.arg(&set);
-        let answer = self.shared.route.ask(Ask::repeatable(set.clone(), count), self.deadline()).await;
+        let answer = self.shared.route.ask(Ask::repeatable(count), self.deadline()).await;
         // Those put with this tag while we work may stay: the purge would never end under steady writing.
         let mut left = self.number("ZCARD", answer)?;
         while left > 0 {
             let mut range = redis::cmd("ZRANGE");
             range.arg(&set).arg(0).arg(STEP - 1);
-            let answer = self.shared.route.ask(Ask::repeatable(set.clone(), range), self.deadline()).await;
+            let answer = self.shared.route.ask(Ask::repeatable(range), self.deadline()).await;
             let keys = match self.counted(answer)? {
                 Value::Array(keys) => strings(keys),
                 other => return Err(unexpected(&self.shared.server, "ZRANGE", &other)),
@@ -137,7 +138,7 @@ impl Redis {
             deleted += self.unlink(keys.iter().map(|key| self.names.entry(key)).collect()).await?;
             let mut remove = redis::cmd("ZREM");
             remove.arg(&set).arg(&keys);
-            let answer = self.shared.route.ask(Ask::repeatable(set.clone(), remove), self.deadline()).await;
+            let answer = self.shared.route.ask(Ask::repeatable(remove), self.deadline()).await;
             self.number("ZREM", answer)?;
         }
         Ok(deleted)

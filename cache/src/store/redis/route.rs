@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use redis::{Cmd, Pipeline, Value};
+use redis::{Arg, Cmd, Pipeline, Value};
 use tokio::time::Instant;
 
 use super::{
@@ -23,22 +23,51 @@ pub(super) enum Route {
     Cluster(Cluster),
 }
 
-/// A command, the name of the key that decides where it goes, and whether it may be sent twice.
+/// A command, which of its words decides where it goes, and whether it may be sent twice.
 pub(super) struct Ask {
-    pub(super) name: Vec<u8>,
     pub(super) command: Cmd,
+    key: Key,
     pub(super) is_repeatable: bool,
 }
 
+/// What decides where a command goes. Only a Cluster asks.
+enum Key {
+    /// The word at this place, the command itself being 0.
+    Word(usize),
+    /// This one, of which the command says nothing.
+    Other(Vec<u8>),
+}
+
 impl Ask {
-    /// A command that does the same when it arrives twice.
-    pub(super) fn repeatable(name: Vec<u8>, command: Cmd) -> Self {
-        Self { name, command, is_repeatable: true }
+    /// A command that does the same when it arrives twice; its first argument is its key.
+    pub(super) fn repeatable(command: Cmd) -> Self {
+        Self { command, key: Key::Word(1), is_repeatable: true }
     }
 
-    /// A command whose answer tells whether it was the first.
-    pub(super) fn once(name: Vec<u8>, command: Cmd) -> Self {
-        Self { name, command, is_repeatable: false }
+    /// A command whose answer tells whether it was the first; its first argument is its key.
+    pub(super) fn once(command: Cmd) -> Self {
+        Self { command, key: Key::Word(1), is_repeatable: false }
+    }
+
+    /// `EVAL` of a script with one key, which does the same when it arrives twice.
+    pub(super) fn script(command: Cmd) -> Self {
+        Self { command, key: Key::Word(3), is_repeatable: true }
+    }
+
+    /// A command without a key that goes where `self` goes.
+    pub(super) fn beside(&self, command: Cmd) -> Self {
+        Self { command, key: Key::Other(self.key().to_vec()), is_repeatable: true }
+    }
+
+    /// The name of the key that decides where it goes.
+    pub(super) fn key(&self) -> &[u8] {
+        match &self.key {
+            Key::Other(name) => name,
+            Key::Word(place) => match self.command.args_iter().nth(*place) {
+                Some(Arg::Simple(word)) => word,
+                _ => b"",
+            },
+        }
     }
 }
 

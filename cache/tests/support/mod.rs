@@ -5,5 +5,6 @@ pub mod fake_server;
 pub mod redis_cluster;
 pub mod redis_sentinel;
 pub mod redis_server;
+pub mod silent_proxy;
 pub mod store_model;
 pub mod tls;

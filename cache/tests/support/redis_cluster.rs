@@ -5,7 +5,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::redis_server::{RedisServer, free_port};
+use super::{
+    redis_server::{RedisServer, free_port},
+    tls::Certificates,
+};
 
 pub struct RedisCluster {
     pub masters: Vec<RedisServer>,
@@ -26,11 +29,19 @@ impl RedisCluster {
         Self::start_with(options, true)
     }
 
+    /// Three masters that speak TLS, to each other too.
+    pub fn start_over_tls(files: &Certificates) -> Self {
+        Self::of((0..3).map(|_| node_over_tls(files)).collect(), Vec::new())
+    }
+
     pub fn start_with(options: &[&str], with_replicas: bool) -> Self {
-        let cluster = Self {
-            masters: (0..3).map(|_| node(options)).collect(),
-            replicas: (0..if with_replicas { 3 } else { 0 }).map(|_| node(options)).collect(),
-        };
+        let replicas = if with_replicas { 3 } else { 0 };
+        Self::of((0..3).map(|_| node(options)).collect(), (0..replicas).map(|_| node(options)).collect())
+    }
+
+    /// Shares the slots out and makes the nodes known to each other.
+    fn of(masters: Vec<RedisServer>, replicas: Vec<RedisServer>) -> Self {
+        let cluster = Self { masters, replicas };
         let share = SLOTS.div_ceil(cluster.masters.len());
         for (index, master) in cluster.masters.iter().enumerate() {
             let (first, last) = (index * share, ((index + 1) * share - 1).min(SLOTS - 1));
@@ -39,8 +50,8 @@ impl RedisCluster {
             expect_ok(master, &["CLUSTER", "SET-CONFIG-EPOCH", &(index + 1).to_string()]);
         }
         for server in cluster.servers().skip(1) {
-            let (port, bus) =
-                (cluster.masters[0].port().to_string(), (cluster.masters[0].port() + 10_000).to_string());
+            let port = cluster.masters[0].main_port();
+            let (port, bus) = (port.to_string(), (port + 10_000).to_string());
             expect_ok(server, &["CLUSTER", "MEET", "127.0.0.1", &port, &bus]);
         }
         wait("all nodes know each other", || {
@@ -67,6 +78,11 @@ impl RedisCluster {
     pub fn url_of_all(&self) -> String {
         let addresses: Vec<_> = self.servers().map(|server| server.address().to_string()).collect();
         format!("redis+cluster://{}", addresses.join(","))
+    }
+
+    /// The same one, by its TLS port.
+    pub fn url_over_tls(&self, files: &Certificates) -> String {
+        format!("rediss+cluster://127.0.0.1:{}?{}", self.masters[0].main_port(), files.url_options())
     }
 
     /// Until every running node says that all slots are served.
@@ -97,9 +113,17 @@ impl RedisCluster {
 }
 
 fn node(options: &[&str]) -> RedisServer {
-    // The bus takes the port 10,000 above, which must be free and of nobody whom `free_port` serves.
-    let fits = |port: &u16| *port >= 22_000 && TcpListener::bind(("127.0.0.1", port + 10_000)).is_ok();
-    let port = std::iter::repeat_with(free_port).find(fits).expect("an endless iterator");
+    node_on(port_with_bus(), options)
+}
+
+/// Other nodes and clients with certificates meet it on its TLS port.
+fn node_over_tls(files: &Certificates) -> RedisServer {
+    let options = files.server_options(port_with_bus(), "yes");
+    let options: Vec<&str> = options.iter().map(String::as_str).chain(["--tls-cluster", "yes"]).collect();
+    node_on(free_port(), &options)
+}
+
+fn node_on(port: u16, options: &[&str]) -> RedisServer {
     let mut all = vec![
         "--cluster-enabled",
         "yes",
@@ -110,6 +134,12 @@ fn node(options: &[&str]) -> RedisServer {
     ];
     all.extend(options);
     RedisServer::start_on(port, &all)
+}
+
+/// The bus takes the port 10,000 above, which must be free and of nobody whom `free_port` serves.
+fn port_with_bus() -> u16 {
+    let fits = |port: &u16| *port >= 22_000 && TcpListener::bind(("127.0.0.1", port + 10_000)).is_ok();
+    std::iter::repeat_with(free_port).find(fits).expect("an endless iterator")
 }
 
 fn info(server: &RedisServer) -> String {

@@ -19,6 +19,7 @@ pub struct RedisServer {
     port: u16,
     options: Vec<String>,
     folder: PathBuf,
+    password: Option<String>,
 }
 
 impl RedisServer {
@@ -36,7 +37,7 @@ impl RedisServer {
     pub fn start_on(port: u16, options: &[&str]) -> Self {
         let folder = new_folder();
         let options = options.iter().map(ToString::to_string).collect();
-        let mut server = Self { child: None, port, options, folder };
+        let mut server = Self { child: None, port, options, folder, password: None };
         server.restart();
         server
     }
@@ -47,7 +48,7 @@ impl RedisServer {
         let file = configure(&folder);
         let mut all = vec![file.to_str().expect("our folder's name is text").to_owned()];
         all.extend(options.iter().map(ToString::to_string));
-        let mut server = Self { child: None, port: free_port(), options: all, folder };
+        let mut server = Self { child: None, port: free_port(), options: all, folder, password: None };
         server.restart();
         server
     }
@@ -104,8 +105,20 @@ impl RedisServer {
         SocketAddr::from(([127, 0, 0, 1], self.port))
     }
 
+    /// What [`command`](Self::command) logs in with.
+    pub fn with_password(mut self, password: &str) -> Self {
+        self.password = Some(password.to_owned());
+        self
+    }
+
     pub fn port(&self) -> u16 {
         self.port
+    }
+
+    /// Its TLS port if it has one: where servers that speak TLS to each other meet.
+    pub fn main_port(&self) -> u16 {
+        let tls = self.options.iter().skip_while(|option| *option != "--tls-port").nth(1);
+        tls.map_or(self.port, |port| port.parse().expect("a port of ours"))
     }
 
     /// A folder of its own, removed with it.
@@ -143,7 +156,12 @@ impl RedisServer {
 
     /// Sends one command over a connection of its own and returns the reply as it came, `+OK\r\n` say.
     pub fn command(&self, words: &[&[u8]]) -> Vec<u8> {
-        command_at(self.address(), words)
+        let mut stream = connect(self.address());
+        if let Some(password) = &self.password {
+            let reply = ask(&mut stream, &[b"AUTH", password.as_bytes()]);
+            assert_eq!(reply, b"+OK\r\n", "{}", String::from_utf8_lossy(&reply));
+        }
+        ask(&mut stream, words)
     }
 }
 
@@ -156,8 +174,16 @@ impl Drop for RedisServer {
 
 /// One command to whoever listens there, and the reply as it came.
 pub fn command_at(address: SocketAddr, words: &[&[u8]]) -> Vec<u8> {
-    let mut stream = TcpStream::connect(address).expect("the server accepts");
+    ask(&mut connect(address), words)
+}
+
+fn connect(address: SocketAddr) -> TcpStream {
+    let stream = TcpStream::connect(address).expect("the server accepts");
     stream.set_read_timeout(Some(Duration::from_secs(10))).expect("a time-out above zero");
+    stream
+}
+
+fn ask(stream: &mut TcpStream, words: &[&[u8]]) -> Vec<u8> {
     stream.write_all(&encoded(words)).expect("the server reads");
     let mut reply = Vec::new();
     let mut buffer = [0; 64 * 1024];

@@ -42,4 +42,27 @@ impl Certificates {
         let (client, client_key) = leaf("client", "client");
         Self { authority: write("authority.pem", authority.pem()), server, server_key, client, client_key }
     }
+
+    /// What has a server speak TLS on `port`, also with its replicas and Sentinels; it asks for a client's certificate
+    /// if `clients` is `yes`.
+    pub fn server_options(&self, port: u16, clients: &str) -> Vec<String> {
+        let file = |path: &Path| path.to_str().expect("our folder's name is text").to_owned();
+        [
+            ("--tls-port", port.to_string()),
+            ("--tls-cert-file", file(&self.server)),
+            ("--tls-key-file", file(&self.server_key)),
+            ("--tls-ca-cert-file", file(&self.authority)),
+            ("--tls-auth-clients", clients.to_owned()),
+            ("--tls-replication", "yes".to_owned()),
+        ]
+        .into_iter()
+        .flat_map(|(name, value)| [name.to_owned(), value])
+        .collect()
+    }
+
+    /// What a URL says of them; the name, because the servers are known by address and certified as `localhost`.
+    pub fn url_options(&self) -> String {
+        let (ca, cert, key) = (self.authority.display(), self.client.display(), self.client_key.display());
+        format!("ca={ca}&cert={cert}&key={key}&server_name=localhost")
+    }
 }

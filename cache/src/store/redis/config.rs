@@ -27,7 +27,8 @@ use crate::store::StoreError;
 /// | `redis+sentinel://[user:password@]host[:port],…/master[/db]` | the master that the Sentinels name |
 /// | `redis+cluster://[user:password@]host[:port],…` | a Cluster, found from any of its nodes |
 ///
-/// `rediss+sentinel` and `rediss+cluster` are the same over TLS. User and password are percent-decoded.
+/// `rediss+sentinel` and `rediss+cluster` are the same over TLS. User and password are percent-decoded; they are the
+/// master's, and what the Sentinels themselves ask for is `?sentinel_user=…&sentinel_password=…`.
 #[derive(Clone)]
 pub struct RedisConfig {
     pub(super) topology: Topology,
@@ -166,7 +167,7 @@ impl RedisConfig {
     pub fn sentinel_login(mut self, login_user: Option<String>, login_password: impl Into<String>) -> Self {
         if let Topology::Sentinel { user, password, .. } = &mut self.topology {
             *user = login_user;
-            *password = Some(login_password.into());
+            *password = Some(login_password.into()).filter(|password: &String| !password.is_empty());
         }
         self
     }
@@ -237,8 +238,7 @@ impl RedisConfig {
     }
 
     /// The longest value, at most 512 MiB − 40 bytes, Redis' own limit. Longer ones are refused here; one that
-    /// another put there is not read: its reader gets an error and the connection is opened anew. So all who share a
-    /// namespace should have the same limit. Default 8 MiB.
+    /// another put there is a miss. So all who share a namespace should have the same limit. Default 8 MiB.
     pub fn max_value_bytes(mut self, bytes: usize) -> Self {
         self.max_value_bytes = bytes;
         self
@@ -354,6 +354,9 @@ impl RedisConfig {
                 must(!nodes.iter().any(is_unix), "a unix socket as a node of a Cluster".to_owned());
             }
         }
+        if let Topology::Sentinel { user: Some(user), password: None, .. } = &self.topology {
+            must(false, format!("user {user:?} for the Sentinels without a password"));
+        }
         must(
             self.user.is_none() || self.password.is_some(),
             format!("user {:?} without a password", self.user.as_deref().unwrap_or_default()),
@@ -429,6 +432,13 @@ mod tests {
         ] {
             assert!(error.contains(fault), "{fault:?} not in {error:?}");
         }
+    }
+
+    #[test]
+    fn a_user_for_the_sentinels_needs_a_password() {
+        let error =
+            RedisConfig::from_url("redis+sentinel://a/main?sentinel_user=u").unwrap().check().unwrap_err();
+        assert_eq!(error.to_string(), "user \"u\" for the Sentinels without a password");
     }
 
     #[test]

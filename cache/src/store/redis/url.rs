@@ -2,7 +2,7 @@
 
 use super::{
     address::Address,
-    config::{RedisConfig, RedisTls},
+    config::{RedisConfig, RedisTls, Topology},
 };
 
 pub(super) fn parse(url: &str) -> Result<RedisConfig, String> {
@@ -108,6 +108,7 @@ fn with_option(
         ("user", _) => return Ok(config.user(value)),
         ("pass" | "password", _) => return Ok(config.password(value)),
         ("namespace", _) => return Ok(config.namespace(value)),
+        ("sentinel_user" | "sentinel_password", _) => return with_sentinel_login(config, name, value),
         ("cert", _) => certificate.chain = Some(value),
         ("key", _) => certificate.key = Some(value),
         ("ca", Some(tls)) => tls.ca = Some(value.into()),
@@ -117,10 +118,20 @@ fn with_option(
         }
         _ => {
             return Err(format!(
-                "option {name:?} of a Redis URL (must be db, user, password, namespace, ca, cert, key or server_name)"
+                "option {name:?} of a Redis URL (must be db, user, password, sentinel_user, sentinel_password, namespace, \
+                 ca, cert, key or server_name)"
             ));
         }
     }
+    Ok(config)
+}
+
+fn with_sentinel_login(mut config: RedisConfig, name: &str, value: String) -> Result<RedisConfig, String> {
+    let Topology::Sentinel { user, password, .. } = &mut config.topology else {
+        return Err(format!("option {name:?} of a Redis URL without Sentinels (use redis+sentinel://)"));
+    };
+    let part = if name == "sentinel_user" { user } else { password };
+    *part = Some(value).filter(|value| !value.is_empty());
     Ok(config)
 }
 
@@ -151,7 +162,6 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::store::redis::config::Topology;
 
     type Parts<'a> = (&'a Topology, Option<&'a str>, Option<&'a str>, u32);
 
@@ -180,6 +190,10 @@ mod tests {
             password: None,
         };
         assert_eq!(parts(&config), (&sentinel, None, Some("pw"), 1));
+
+        let config = parse("redis+sentinel://a/main?sentinel_user=u&sentinel_password=p%26").unwrap();
+        let Topology::Sentinel { user, password, .. } = config.topology else { panic!("{config:?}") };
+        assert_eq!((user.as_deref(), password.as_deref()), (Some("u"), Some("p&")));
 
         let config = parse("redis+cluster://a,b:7001").unwrap();
         assert_eq!(
@@ -210,6 +224,7 @@ mod tests {
             ("rediss://h?cert=/c", "both cert and key"),
             ("redis://h?cert=/c&key=/k", "with rediss://"),
             ("redis://h?dbb=1", "option \"dbb\""),
+            ("redis://h?sentinel_password=x", "without Sentinels"),
             ("unix://relative", "must start with"),
         ] {
             let error = parse(url).err().unwrap_or_else(|| panic!("{url} is accepted"));

@@ -122,7 +122,7 @@ impl<K: Hash + Eq, V, S: BuildHasher> Inner<K, V, S> {
         K: Borrow<Q>,
         Q: Hash + Eq + ?Sized,
     {
-        let Some(slot) = shard.find(hash as u32, key) else {
+        let Some(slot) = shard.find_home(hash as u32, key) else {
             if is_use {
                 shard.missed();
             }

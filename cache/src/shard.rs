@@ -121,6 +121,17 @@ impl<K, V> Shard<K, V> {
         (entry.key.borrow() == key).then_some((slot, &entry.value))
     }
 
+    /// As `find`, where a glance has found nothing; sees to it that the next one does.
+    pub(crate) fn find_home<Q>(&mut self, hash: u32, key: &Q) -> Option<u32>
+    where
+        K: Borrow<Q>,
+        Q: Eq + ?Sized,
+    {
+        let slot = self.find(hash, key)?;
+        self.index.bring_home(hash, slot, self.facts.hits);
+        Some(slot)
+    }
+
     /// Counts a lookup that found nothing.
     #[inline]
     pub(crate) fn missed(&mut self) {

@@ -11,9 +11,10 @@
 //! a full point of hit ratio.
 //!
 //! Cost: the frame's, and for one access in `entries / 256` five accesses to small caches (every access while the
-//! cache holds fewer than that); some 60 KiB a cache. Lost against the best width in hindsight: see the table of the
+//! cache holds fewer than that), except for [`Repeats`]; some 64 KiB a cache. Lost against the best width in hindsight: see the table of the
 //! bench `hit_ratio`.
 
+use super::repeats::{EPOCHS, Repeats};
 use super::segments::Segments;
 use super::shadow::Shadow;
 use super::{Facts, Replacement, Victim};
@@ -24,6 +25,7 @@ use std::sync::atomic::Ordering;
 pub(crate) struct Auto {
     segments: Segments,
     chooser: Arc<Chooser>,
+    repeats: Repeats,
     /// As the chooser last said.
     window: u32,
 }
@@ -47,6 +49,8 @@ pub(crate) struct Chooser {
     window: AtomicU32,
     /// Keys whose mixed hash is below it are sampled; 0 until the number of entries is known.
     threshold: AtomicU32,
+    /// Changes each time a sixteenth of a shadow's entries have come.
+    epoch: AtomicU32,
     shards: u64,
     weighed: bool,
     trial: Mutex<Trial>,
@@ -57,6 +61,8 @@ struct Trial {
     scores: [f64; WINDOWS.len()],
     chosen: usize,
     seen: u64,
+    /// Accesses that missed in any of them.
+    entered: u64,
     round: u64,
     capacity: u64,
 }
@@ -68,12 +74,14 @@ impl Chooser {
             scores: [0.0; WINDOWS.len()],
             chosen: FIRST,
             seen: 0,
+            entered: 0,
             round: ROUND_MIN,
             capacity,
         };
         let chooser = Self {
             window: AtomicU32::new(WINDOWS[FIRST]),
             threshold: AtomicU32::new(0),
+            epoch: AtomicU32::new(0),
             shards: shards as u64,
             weighed,
             trial: Mutex::new(trial),
@@ -110,14 +118,23 @@ impl Chooser {
         self.threshold.store(((rate * f64::from(u32::MAX)) as u32).max(1), Ordering::Relaxed);
     }
 
-    /// A sampled access.
+    /// A sampled access, after so many others that all shadows hit.
     #[cold]
-    fn observe(&self, hash: u32, weight: u64) {
+    fn observe(&self, hash: u32, weight: u64, hits: u64) {
         let mut trial = self.trial.lock();
-        trial.shadows.iter_mut().for_each(|shadow| shadow.access(hash, weight));
-        trial.seen += 1;
-        if !trial.shadows.is_empty() && trial.seen.is_multiple_of(trial.round) {
-            self.window.store(WINDOWS[trial.choose()], Ordering::Relaxed);
+        let mut missed = false;
+        for shadow in &mut trial.shadows {
+            shadow.pass(hits);
+            missed |= !shadow.access(hash, weight);
+        }
+        let before = trial.seen;
+        trial.seen += hits + 1;
+        trial.entered += u64::from(missed);
+        let entries = trial.round.min(SHADOW_ENTRIES);
+        self.epoch.store((trial.entered * EPOCHS / entries) as u32, Ordering::Relaxed);
+        let rounds = trial.seen / trial.round - before / trial.round;
+        if rounds > 0 && !trial.shadows.is_empty() {
+            self.window.store(WINDOWS[trial.choose(rounds)], Ordering::Relaxed);
         }
     }
 
@@ -127,9 +144,11 @@ impl Chooser {
 }
 
 impl Trial {
-    fn choose(&mut self) -> usize {
+    /// Weighs up the rounds that have ended.
+    fn choose(&mut self, rounds: u64) -> usize {
+        let kept = DECAY.powi(rounds.min(1000) as i32);
         for (score, shadow) in self.scores.iter_mut().zip(&mut self.shadows) {
-            *score = *score * DECAY + shadow.take_hits() as f64;
+            *score = *score * kept + shadow.take_hits() as f64;
         }
         let best = (0..WINDOWS.len()).max_by(|a, b| self.scores[*a].total_cmp(&self.scores[*b]));
         // The accesses the scores are made of.
@@ -146,13 +165,17 @@ impl Trial {
 impl Auto {
     pub(crate) fn new(share: u64, chooser: Arc<Chooser>) -> Self {
         let window = chooser.window.load(Ordering::Relaxed);
-        Self { segments: Segments::new(share, part(share, window)), chooser, window }
+        let (segments, repeats) = (Segments::new(share, part(share, window)), Repeats::new(chooser.shards));
+        Self { segments, chooser, repeats, window }
     }
 
-    fn sample<T>(&self, slot: u32, facts: &Facts<T>) {
+    fn sample<T>(&mut self, slot: u32, facts: &Facts<T>) {
         let hash = facts.hash(slot);
         if facts.is_sampled(hash) {
-            self.chooser.observe(hash, facts.weight(slot));
+            let epoch = self.chooser.epoch.load(Ordering::Relaxed);
+            if self.repeats.is_telling(hash, epoch as u16) {
+                self.chooser.observe(hash, facts.weight(slot), self.repeats.take_held_back());
+            }
         }
     }
 
@@ -192,12 +215,16 @@ impl Replacement for Auto {
     fn inserted<T>(&mut self, slot: u32, facts: &mut Facts<T>) {
         self.segments.inserted(slot, facts);
         self.follow_threshold(facts);
+        self.repeats.arrived();
         self.sample(slot, facts);
     }
 
     fn hit<T>(&mut self, slot: u32, facts: &mut Facts<T>) {
         self.segments.used(slot, facts);
         self.sample(slot, facts);
+        if self.repeats.is_quiet() {
+            facts.threshold = 0;
+        }
     }
 
     fn overwritten<T>(&mut self, slot: u32, old_weight: u64, facts: &mut Facts<T>) {
@@ -231,7 +258,9 @@ impl Replacement for Auto {
     }
 
     fn heap_bytes(&self) -> usize {
-        self.segments.heap_bytes() + self.chooser.heap_bytes() / self.chooser.shards as usize
+        self.segments.heap_bytes()
+            + self.repeats.heap_bytes()
+            + self.chooser.heap_bytes() / self.chooser.shards as usize
     }
 
     fn validate<T>(&self, facts: &Facts<T>) {

@@ -15,6 +15,7 @@ mod auto;
 mod facts;
 mod lfu;
 mod lru;
+mod repeats;
 mod s3_fifo;
 mod segments;
 mod shadow;

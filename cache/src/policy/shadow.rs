@@ -30,20 +30,28 @@ impl Shadow {
         }
     }
 
-    /// One access to the key with this hash: a hit, or a miss and the insertion that follows it.
-    pub(crate) fn access(&mut self, hash: u32, weight: u64) {
+    /// One access to the key with this hash: a hit, or a miss and the insertion that follows it. Says whether it hit.
+    pub(crate) fn access(&mut self, hash: u32, weight: u64) -> bool {
         let is_it = |slot: u32| (slot as usize) < self.facts.len() && self.facts.hash(slot) == hash;
         if let Some(slot) = self.index.find(hash, is_it) {
             if self.facts.hit(slot, hash) {
                 self.segments.used(slot, &mut self.facts);
             }
-        } else if weight <= self.capacity {
+            return true;
+        }
+        if weight <= self.capacity {
             while self.weight + weight > self.capacity {
                 let Some(victim) = self.segments.victim(NIL, &mut self.facts) else { break };
                 self.remove(victim.slot);
             }
             self.push(hash, weight);
         }
+        false
+    }
+
+    /// Hits that were not worth an access.
+    pub(crate) fn pass(&mut self, hits: u64) {
+        self.facts.hits += hits;
     }
 
     pub(crate) fn take_hits(&mut self) -> u64 {
@@ -102,7 +110,7 @@ mod tests {
     #[test]
     fn heavy_entries_push_out_several_and_too_heavy_ones_stay_out() {
         let mut shadow = Shadow::new(100, 50);
-        (0..100).for_each(|key| shadow.access(key, 1));
+        (0..100).for_each(|key| assert!(!shadow.access(key, 1)));
         shadow.access(1000, 60);
         assert_eq!(shadow.weight, 100);
         shadow.access(1001, 101);

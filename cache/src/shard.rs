@@ -444,7 +444,9 @@ impl<K, V> Shard<K, V> {
         };
         self.index.insert(hash, slot);
         self.policy.inserted(slot, &mut self.facts);
-        self.start_timer(slot, deadline, now);
+        if self.wheel.is_some() || deadline.min(self.idle) != NEVER {
+            self.start_timer(slot, deadline, now);
+        }
         self.weight += weight;
         self.stats.inserts += 1;
     }
@@ -466,20 +468,21 @@ impl<K, V> Shard<K, V> {
         if let Some(wheel) = &mut self.wheel {
             wheel.removed(slot);
         }
-        self.start_timer(slot, newcomer.deadline, now);
+        if self.wheel.is_some() || newcomer.deadline.min(self.idle) != NEVER {
+            self.start_timer(slot, newcomer.deadline, now);
+        }
         self.stats.count(cause);
         self.stats.inserts += 1;
     }
 
+    /// Hangs an entry on the wheel. The first with a deadline brings the wheel; where nothing has one there is none.
     fn start_timer(&mut self, slot: u32, deadline: u64, now: u64) {
-        if self.wheel.is_none() && deadline.min(self.idle) != NEVER {
+        let wheel = self.wheel.get_or_insert_with(|| {
             let mut wheel = Box::new(Wheel::new(self.facts.len(), self.idle, now));
             wheel.reserve(self.facts.capacity());
-            self.wheel = Some(wheel);
-        }
-        if let Some(wheel) = &mut self.wheel {
-            wheel.inserted(slot, deadline, now);
-        }
+            wheel
+        });
+        wheel.inserted(slot, deadline, now);
     }
 
     /// All columns grow together, and only here.

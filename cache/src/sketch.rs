@@ -26,11 +26,22 @@ const BLOCKS_SMALL: usize = 512;
 pub(crate) struct Sketch {
     /// A power of two of them.
     blocks: Vec<[u64; WORDS]>,
+    /// Entries it is wide enough for.
+    served: usize,
 }
 
 impl Sketch {
     /// Makes the sketch wide enough for so many entries; what it remembers stays.
+    #[inline]
     pub(crate) fn widen(&mut self, entries: usize) {
+        if entries > self.served {
+            self.served = entries;
+            self.grow(entries);
+        }
+    }
+
+    #[cold]
+    fn grow(&mut self, entries: usize) {
         let small = entries.div_ceil(2).min(BLOCKS_SMALL);
         let blocks = entries.div_ceil(ENTRIES_PER_BLOCK).max(small).next_power_of_two();
         if self.blocks.is_empty() {

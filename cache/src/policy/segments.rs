@@ -43,6 +43,8 @@ const PROTECTED: usize = 2;
 
 /// Accesses for each entry until counts are halved: at the next insertion, for where nothing comes nothing competes.
 const PERIOD: u64 = 10;
+/// A part of a list that is renewed before a hit moves its entry again.
+const TURN: u32 = 4;
 /// Slots halved for one insertion, so that none waits for all of them.
 const HALVED_AT_ONCE: usize = 256;
 /// A window too wide is narrowed by so many entries for each eviction.
@@ -102,7 +104,7 @@ impl Segments {
     /// run side by side, where the loads proper would wait for each other.
     pub(crate) fn foresee<T>(&self, hash: u32, facts: &Facts<T>) {
         self.sketch.fetch(hash);
-        self.lists.iter().for_each(|list| facts.fetch(list.order.tail));
+        self.lists[..PROTECTED].iter().for_each(|list| facts.fetch(list.order.tail));
     }
 
     pub(crate) fn foresee_leave<T>(&self, slot: u32, facts: &Facts<T>) {
@@ -242,7 +244,7 @@ impl Segments {
         self.links.push_head(&mut list.order, slot);
         list.weight += facts.weight(slot);
         list.turned += 1;
-        if list.turned > list.order.len / 16 {
+        if list.turned > list.order.len / TURN {
             list.turned = 0;
             if segment != PROBATION {
                 facts.clocks[segment] = (facts.clocks[segment] + 1) % STAMPS;

@@ -1,7 +1,7 @@
 //! A twin that knows exactly what LRU and LFU must do: a plain `Vec`, searched from end to end.
 
 use super::{CAPACITY, Event, Op, Setup, Subject, TICK, Value};
-use cache::{Cause, Policy};
+use cache::{Cause, Compute, Policy};
 
 struct Entry {
     key: u8,
@@ -28,7 +28,7 @@ pub(crate) fn run(setup: Setup, ops: &[Op]) {
     let setup = Setup { shards: 1, ..setup };
     let (subject, mut twin) = (Subject::new(setup), Twin::new(setup));
     for (step, op) in ops.iter().enumerate() {
-        twin.step(&subject, *op, step as u32);
+        twin.step(&subject, op.clone(), step as u32);
         subject.cache.validate();
         assert_eq!(subject.content(), twin.content(), "after {op:?}");
         assert_eq!(subject.heard(), twin.events(), "events of {op:?}");
@@ -63,6 +63,10 @@ impl Twin {
                 let removed = self.find(key).map(|at| self.depart(at, Cause::Explicit));
                 assert_eq!(cache.remove(&key), removed);
             }
+            Op::Compute { key, decision } => self.compute(subject, key, &decision, serial),
+            Op::Load { key, weight } => {
+                self.load(subject, key, weight.map(|weight| Value { serial, weight }));
+            }
             Op::RetainBelow(bound) => {
                 cache.retain(|key, _| *key < bound);
                 while let Some(at) = self.entries.iter().position(|entry| entry.key >= bound) {
@@ -91,6 +95,35 @@ impl Twin {
                 }
             }
             Op::Iter => assert_eq!(subject.content(), self.content()),
+        }
+    }
+
+    fn compute(&mut self, subject: &Subject, key: u8, decision: &Compute<u8>, serial: u32) {
+        let present = self.find(key).map(|at| self.entries[at].value);
+        let computed = subject.compute(key, decision, serial, present);
+        let after = match *decision {
+            Compute::Put(weight) => {
+                let value = Value { serial, weight };
+                self.insert(key, value, self.setup.ttl_ticks).then_some(value)
+            }
+            Compute::Remove => {
+                self.find(key).map(|at| self.depart(at, Cause::Explicit));
+                None
+            }
+            _ => present,
+        };
+        assert_eq!(computed, after);
+    }
+
+    fn load(&mut self, subject: &Subject, key: u8, value: Option<Value>) {
+        let loaded = subject.load(key, value);
+        if let Some(present) = self.get(key) {
+            assert_eq!(loaded, Some(present));
+            return;
+        }
+        assert_eq!(loaded, value, "told even if it is not kept");
+        if let Some(value) = value {
+            self.insert(key, value, self.setup.ttl_ticks);
         }
     }
 

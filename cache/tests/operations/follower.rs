@@ -4,7 +4,7 @@
 //! there is room.
 
 use super::{Op, Setup, Subject, TICK, Value};
-use cache::Cause;
+use cache::{Cause, Compute};
 use std::collections::BTreeMap;
 
 pub(crate) struct Follower {
@@ -16,7 +16,7 @@ pub(crate) struct Follower {
 pub(crate) fn run(setup: Setup, ops: &[Op]) {
     let (subject, mut twin) = (Subject::new(setup), Follower { setup, entries: BTreeMap::new() });
     for (step, op) in ops.iter().enumerate() {
-        twin.step(&subject, *op, step as u32);
+        twin.step(&subject, op.clone(), step as u32);
         subject.cache.validate();
         let expected: Vec<_> = twin.entries.iter().map(|(key, value)| (*key, *value)).collect();
         assert_eq!(subject.content(), expected, "after {op:?}");
@@ -45,6 +45,10 @@ impl Follower {
                 assert_eq!(removed, self.entries.get(&key).copied());
                 self.follow(subject, &[Cause::Explicit]);
             }
+            Op::Compute { key, decision } => self.compute(subject, key, &decision, serial),
+            Op::Load { key, weight } => {
+                self.load(subject, key, weight.map(|weight| Value { serial, weight }));
+            }
             Op::RetainBelow(bound) => {
                 cache.retain(|key, _| *key < bound);
                 self.follow(subject, &[Cause::Explicit]);
@@ -68,6 +72,35 @@ impl Follower {
             Op::Iter => {}
         }
         assert_eq!(subject.heard(), [], "an event nobody caused");
+    }
+
+    fn compute(&mut self, subject: &Subject, key: u8, decision: &Compute<u8>, serial: u32) {
+        let present = self.entries.get(&key).copied();
+        let after = subject.compute(key, decision, serial, present);
+        match *decision {
+            Compute::Put(weight) => {
+                let value = Value { serial, weight };
+                assert!(after.is_none_or(|after| after == value));
+                self.stored(subject, key, value, after.is_some());
+            }
+            Compute::Remove => {
+                self.follow(subject, &[Cause::Explicit]);
+                assert_eq!((after, self.entries.get(&key)), (None, None));
+            }
+            _ => assert_eq!(after, present),
+        }
+    }
+
+    fn load(&mut self, subject: &Subject, key: u8, value: Option<Value>) {
+        let loaded = subject.load(key, value);
+        if let Some(present) = self.entries.get(&key) {
+            assert_eq!(loaded, Some(*present));
+            return;
+        }
+        assert_eq!(loaded, value, "told even if it is not kept");
+        if let Some(value) = value {
+            self.stored(subject, key, value, subject.cache.contains(&key));
+        }
     }
 
     fn stored(&mut self, subject: &Subject, key: u8, value: Value, stored: bool) {

@@ -8,7 +8,7 @@
 pub(crate) mod exact;
 pub(crate) mod follower;
 
-use cache::{Cache, Cause, ManualClock, Policy};
+use cache::{Cache, Cause, Compute, LoadError, ManualClock, Policy};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -17,18 +17,37 @@ pub(crate) const TICK: Duration = Duration::from_nanos(1 << 20);
 
 pub(crate) const CAPACITY: u64 = 12;
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) enum Op {
     Get(u8),
     Peek(u8),
     Contains(u8),
-    Insert { key: u8, weight: u8 },
-    InsertWithTtl { key: u8, weight: u8, ticks: u8 },
+    Insert {
+        key: u8,
+        weight: u8,
+    },
+    InsertWithTtl {
+        key: u8,
+        weight: u8,
+        ticks: u8,
+    },
     Remove(u8),
+    /// Decides nothing, a value, or removal.
+    Compute {
+        key: u8,
+        decision: Compute<u8>,
+    },
+    /// Single flight, with a loader that fails or makes a value.
+    Load {
+        key: u8,
+        weight: Option<u8>,
+    },
     RetainBelow(u8),
     Clear,
     Resize(u64),
-    Advance { ticks: u8 },
+    Advance {
+        ticks: u8,
+    },
     Iter,
 }
 
@@ -44,7 +63,16 @@ impl Op {
             _ => 30,
         };
         match kind % 64 {
-            0..=21 => Self::Get(key),
+            0..=15 => Self::Get(key),
+            16..=18 => {
+                let decision = match b % 4 {
+                    0 => Compute::Keep,
+                    1 => Compute::Remove,
+                    _ => Compute::Put(weight),
+                };
+                Self::Compute { key, decision }
+            }
+            19..=21 => Self::Load { key, weight: (b % 4 > 0).then_some(weight) },
             22..=24 => Self::Peek(key),
             25..=26 => Self::Contains(key),
             27..=45 => Self::Insert { key, weight },
@@ -127,6 +155,37 @@ impl Subject {
         let mut heard = std::mem::take(&mut *self.heard.lock().unwrap());
         heard.sort_by_key(|(key, value, cause)| (*key, *value, *cause as u8));
         heard
+    }
+
+    /// Computes; the decision must be asked for with what is there. What is there afterwards.
+    pub(crate) fn compute(
+        &self,
+        key: u8,
+        decision: &Compute<u8>,
+        serial: u32,
+        present: Option<Value>,
+    ) -> Option<Value> {
+        let computed = self.cache.compute(&key, |seen| {
+            assert_eq!(seen, present);
+            match *decision {
+                Compute::Put(weight) => Compute::Put(Value { serial, weight }),
+                Compute::Remove => Compute::Remove,
+                _ => Compute::Keep,
+            }
+        });
+        computed.unwrap()
+    }
+
+    /// Gets, or loads what is given, or fails to; `None` is the loader's failure.
+    pub(crate) fn load(&self, key: u8, value: Option<Value>) -> Option<Value> {
+        match self.cache.try_get_or_insert_with(&key, || value.ok_or("no")) {
+            Ok(value) => Some(value),
+            Err(LoadError::Failed(error)) => {
+                assert_eq!(*error, "no");
+                None
+            }
+            Err(error) => panic!("{error}"),
+        }
     }
 
     pub(crate) fn content(&self) -> Vec<(u8, Value)> {

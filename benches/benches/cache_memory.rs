@@ -4,11 +4,10 @@
 //!
 //! A counting allocator takes the difference of live bytes before and after building and filling: twice the capacity
 //! of distinct keys, so that ghosts and sketches are there. Also: what an empty cache of capacity 10⁹ costs.
-#![allow(clippy::print_stdout)] // that is what it is for
-
 use evenly_benches::cache_rivals::rivals;
 use evenly_benches::caches::ours;
 use evenly_benches::counting::{Counting, live_bytes};
+use evenly_benches::scoreboard::{self, Better, Board, Measure};
 use evenly_benches::zipf::Zipf;
 
 #[global_allocator]
@@ -16,9 +15,12 @@ static ALLOCATOR: Counting = Counting;
 
 const ENTRIES: usize = 1_000_000;
 
-fn main() {
-    println!("{:18} {:>12} {:>10} {:>18}", "", "bytes/entry", "entries", "empty at 10^9");
+fn main() -> std::io::Result<()> {
+    let mut board = Board::new("cache_memory");
     for contender in ours().into_iter().chain(rivals()) {
+        let is_ours = contender.name.starts_with("evenly");
+        let who =
+            if is_ours { scoreboard::ours(&contender.name) } else { scoreboard::rival(&contender.name) };
         let before = live_bytes();
         let cache = (contender.make)(ENTRIES);
         for rank in 0..2 * ENTRIES {
@@ -27,13 +29,14 @@ fn main() {
         let entries = cache.len();
         let each = (live_bytes() - before) as f64 / entries as f64;
         drop(cache);
+        board.note("u64 to u64, full", "an entry of a million", Measure::BYTES, who, each);
+        board.note("held at capacity a million", "entries", ("entries", Better::Less), who, entries as f64);
         // The rivals allocate for their capacity at once.
-        let empty = contender.name.starts_with("evenly").then(|| {
+        if is_ours {
             let before = live_bytes();
             let _cache = (contender.make)(1_000_000_000);
-            live_bytes() - before
-        });
-        let empty = empty.map_or_else(|| "-".to_owned(), |bytes| format!("{bytes} bytes"));
-        println!("{:18} {each:>12.1} {entries:>10} {empty:>18}", contender.name);
+            board.note("empty", "capacity 10⁹", Measure::BYTES, who, (live_bytes() - before) as f64);
+        }
     }
+    board.finish().map(drop)
 }

@@ -4,18 +4,20 @@
 //! workload is part of a name and threads (`"20 k t1"`), a contender part of its name (`+auto`).
 //!
 //! Each round runs every contender once, one after the other; figures are process CPU time, medians over the rounds,
-//! ratios within each round. Keys are drawn before the clock starts.
-#![allow(clippy::print_stdout)] // that is what it is for
+//! ratios within each round. Keys are drawn before the clock starts. Two boards: every policy beside quick_cache
+//! (`cache_ops`), and LRU beside the `lru` crate behind a lock, exact with one shard, or several (`cache_lru`).
 
+use cache::Policy;
 use evenly_benches::cache_rivals::rivals;
-use evenly_benches::caches::{Contender, Maker, ours};
+use evenly_benches::caches::{Contender, Maker, ours, ours_exact};
+use evenly_benches::scoreboard::{self, Better, Board, also_ours, of_effort};
 use evenly_benches::zipf::Zipf;
 use rustix::time::{ClockId, clock_gettime};
 use std::hint::black_box;
 use std::time::Duration;
 
-const ROUNDS: usize = 9;
 const OPS: usize = 1 << 20;
+const COST: (&str, Better) = ("CPU ns an operation", Better::Less);
 
 /// One row of the table: what is done with how many keys.
 struct Workload {
@@ -69,50 +71,60 @@ const WORKLOADS: &[Workload] = &[
     },
 ];
 
-fn main() {
+fn main() -> std::io::Result<()> {
     let args = std::env::args().skip(1).filter(|arg| !arg.starts_with("--"));
     let (only, filter): (Vec<_>, Vec<_>) = args.partition(|arg| arg.starts_with('+'));
-    let wanted = |name: &str| filter.is_empty() || filter.iter().any(|part| name.contains(part.as_str()));
-    for workload in WORKLOADS {
-        for threads in [1, 2, 8] {
-            if wanted(&format!("{} t{threads}", workload.name)) {
-                table(workload, threads, &only);
+    let is_asked = |name: &str| only.is_empty() || only.iter().any(|part| name.contains(&part[1..]));
+    let is_lock = |maker: &Maker| maker.name.contains("lru>");
+
+    let mut all = rivals();
+    all.extend(ours());
+    all.retain(|maker| maker.name == "quick_cache" || is_asked(&maker.name));
+    let mut lru: Vec<_> = rivals().into_iter().filter(is_lock).collect();
+    for (mut maker, name) in
+        ours_exact().into_iter().chain(ours()).filter(|maker| maker.name == "evenly lru").zip(LRU)
+    {
+        maker.name = (*name).to_owned();
+        lru.push(maker);
+    }
+    for (bench, anchor, contenders) in [("cache_ops", "quick_cache", all), ("cache_lru", "Mutex<lru>", lru)] {
+        let mut board = Board::new(bench).against(anchor);
+        for workload in WORKLOADS {
+            for threads in [1, 2, 8] {
+                if filter.is_empty()
+                    || filter.iter().any(|part| format!("{} t{threads}", workload.name).contains(part))
+                {
+                    measure(workload, threads, &contenders, &mut board);
+                }
             }
         }
-    }
-}
-
-fn table(workload: &Workload, threads: usize, only: &[String]) {
-    let is_asked = |name: &str| only.is_empty() || only.iter().any(|part| name.contains(&part[1..]));
-    let all = rivals().into_iter().chain(ours()).enumerate();
-    let contenders: Vec<_> = all
-        .filter(|(at, contender)| *at == 0 || is_asked(&contender.name))
-        .map(|(_, contender)| contender)
-        .collect();
-    let keys: Vec<_> =
-        (0..threads).map(|seed| Zipf::new(workload.keys, workload.exponent, seed as u64).take(OPS)).collect();
-    let mut costs = vec![Vec::new(); contenders.len()];
-    let caches: Vec<_> = contenders.iter().map(|contender| filled(contender, workload)).collect();
-    for _ in 0..ROUNDS {
-        for (cache, costs) in caches.iter().zip(&mut costs) {
-            costs.push(round(cache.as_ref(), workload.step, &keys));
+        if filter.is_empty() && only.is_empty() {
+            board.finish()?;
+        } else {
+            board.print();
         }
     }
-    println!(
-        "\n{}, {threads} thread(s): ns of CPU an operation, and operations a CPU second beside quick_cache",
-        workload.name
-    );
-    for (contender, own) in contenders.iter().zip(&costs) {
-        let mut ratios: Vec<_> = own.iter().zip(&costs[0]).map(|(own, quick)| quick / own).collect();
-        ratios.sort_by(f64::total_cmp);
-        let mut own = own.clone();
-        own.sort_by(f64::total_cmp);
-        let middle = ROUNDS / 2;
-        let (low, high) = (ratios[0], ratios[ROUNDS - 1]);
-        println!(
-            "  {:18} {:8.1} ns   {:5.2}x   ({low:.2} to {high:.2})",
-            contender.name, own[middle], ratios[middle]
-        );
+    Ok(())
+}
+
+/// LRU with one shard, and with as many as by default.
+const LRU: &[&str] = &["evenly lru, exact", "evenly lru, sharded"];
+
+fn measure(workload: &Workload, threads: usize, contenders: &[Maker], board: &mut Board) {
+    let keys: Vec<_> =
+        (0..threads).map(|seed| Zipf::new(workload.keys, workload.exponent, seed as u64).take(OPS)).collect();
+    let caches: Vec<_> = contenders.iter().map(|contender| filled(contender, workload)).collect();
+    for _ in 0..of_effort(9, 3) {
+        for (Maker { name, .. }, cache) in contenders.iter().zip(&caches) {
+            let is_default = *name == format!("evenly {}", Policy::default()) || LRU.contains(&name.as_str());
+            let who = match name {
+                name if is_default => scoreboard::ours(name),
+                name if name.starts_with("evenly") => also_ours(name),
+                name => scoreboard::rival(name),
+            };
+            let cost = round(cache.as_ref(), workload.step, &keys);
+            board.note(workload.name, &format!("{threads} threads"), COST, who, cost);
+        }
     }
 }
 

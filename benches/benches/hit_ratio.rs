@@ -124,8 +124,10 @@ fn others(folder: &std::path::Path, contenders: &[Maker], points: &mut Vec<Point
 
 #[cfg(feature = "cache-rivals")]
 fn contenders() -> Vec<Maker> {
-    let rivals = evenly_benches::cache_rivals::rivals();
-    ours_exact().into_iter().chain(rivals.into_iter().filter(|rival| !rival.name.contains("lru"))).collect()
+    use evenly_benches::{cache_rivals::rivals, w_tiny_lfu::WTinyLfu};
+    let model = Maker::new("w-tinylfu", WTinyLfu::new);
+    let rivals = rivals().into_iter().filter(|rival| !rival.name.contains("lru"));
+    ours_exact().into_iter().chain(rivals).chain([model]).collect()
 }
 
 #[cfg(not(feature = "cache-rivals"))]

@@ -26,7 +26,8 @@ pub struct Maker {
 }
 
 impl Maker {
-    pub(crate) fn new<C: Contender + 'static>(name: &str, make: impl Fn(usize) -> C + 'static) -> Self {
+    /// A cache with a name.
+    pub fn new<C: Contender + 'static>(name: &str, make: impl Fn(usize) -> C + 'static) -> Self {
         Self { name: name.to_owned(), make: Box::new(move |capacity| Box::new(make(capacity))) }
     }
 }

@@ -12,4 +12,6 @@ pub mod scoreboard;
 pub mod simulation;
 pub mod synthetic;
 pub mod traces;
+#[cfg(feature = "cache-rivals")]
+pub mod w_tiny_lfu;
 pub mod zipf;

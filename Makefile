@@ -11,7 +11,7 @@ lint:
 	cargo clippy --workspace --all-targets -- -D warnings
 	cargo clippy -p balancers --no-default-features -- -D warnings
 
-rust:
+rust: no-std
 	cargo test --workspace
 	cargo test -p balancers --all-features
 
@@ -61,6 +61,31 @@ cache-suite:
 bare:
 	rustup target add aarch64-unknown-none
 	cargo build -p balancers --no-default-features --target aarch64-unknown-none
+
+# And linked into a program that has no `std` at all, which would not link if anything pulled it in.
+.PHONY: no-std
+no-std:
+	cargo build --manifest-path balancers/no-std/Cargo.toml --target-dir target/no-std
+
+# The long form of the tests of `balancers`: 10,000 changes of members with 10,000 keys each, many more lists of operations.
+.PHONY: balancers-long
+balancers-long:
+	CHURN_CHANGES=10000 CHURN_KEYS=10000 PROPTEST_CASES=1000 \
+		cargo test -p balancers --release --test churn --test model --test fairness
+
+# What picks cost beside other crates', in time, in instructions, and with two threads; needs cmake (pingora) and valgrind.
+.PHONY: bench-picks
+bench-picks:
+	cargo build --release -p evenly-benches --features pingora --bin picks
+	target/release/picks
+	target/release/picks --exact
+	target/release/picks --threads
+
+# What each policy does to the tail of latencies: writes benches/plots/, table and pictures.
+.PHONY: simulate
+simulate:
+	cargo build --release -p evenly-benches --bin simulate
+	target/release/simulate benches/plots 60000 > benches/plots/tables.md
 
 # Interleavings of two threads in `balancers` and `cache`, preemptions bounded (seconds, after a build of its own).
 .PHONY: loom

@@ -35,6 +35,24 @@
 //! | [`ketama`](algorithms::Ketama) | sticky keys shared with nginx or memcached clients | yes | – |
 //! | `ip_hash` | sticky clients: [`ring`](algorithms::Ring) keyed by [`Query::for_ip`] | client address | – |
 //!
+//! What it costs, with n members of weight 1:
+//!
+//! | algorithm | a pick | memory | keys that move when one of n leaves |
+//! |---|---|---|---|
+//! | `random` | O(1) | 8 bytes a member | |
+//! | `round_robin` | O(1), one line that all threads write | 2 bytes a turn, at most 65,536 turns | |
+//! | `p2c`, `peak_ewma` | O(1) | none, or 8 bytes a member if weights differ | |
+//! | `least_load` | O(log₈ n), about O(1) while loads are even | 16 bytes a member, 13 a leaf of its tree | |
+//! | `least_latency` | O(n) | 8 bytes a member | |
+//! | `ring`, `ip_hash` | O(1): a hash and two cache lines | 13½ bytes a point, 160 points a unit of weight | 1/n |
+//! | `bounded_ring` | the ring's, and each member that is full | the ring's | 1/n, more while members are full |
+//! | `ketama` | O(1), with a slower hash | the ring's | 1/n (libketama's scheme: a few more) |
+//! | `maglev` | O(1): a hash and one cache line | 2 bytes a slot, 65,537 slots | 1/n and at most 1 % |
+//! | `rendezvous` | O(n) | 12 bytes a member | 1/n |
+//!
+//! Besides, each member has some 400 bytes for its id, load and health. What picks cost beside other crates' is in
+//! `benches/balancers.md`.
+//!
 //! And [`jump_hash`](algorithms::jump_hash), a function, for numbered shards.
 //!
 //! Requests in flight alone are blind to failure: a member that refuses at once always looks idle. Of 20 members with

@@ -152,6 +152,7 @@ impl Shared {
     /// Which set of members is the newest, and how many members are not well: one number, so that a reader that compares
     /// it knows both. Read it before the set: if an update comes in between, the number is an old one, and the next look
     /// at it says so.
+    #[cfg(feature = "std")]
     #[inline]
     pub(crate) fn state(&self) -> State {
         State(self.state.load(Ordering::Acquire))

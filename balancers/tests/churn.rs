@@ -1,6 +1,6 @@
 //! Who moves when members come and go: only keys of those who did, exactly.
 //!
-//! A long run: `CHURN_SEQUENCES=10000 CHURN_KEYS=10000 cargo test -p balancers --release --test churn`.
+//! The long run is `make balancers-long`: 10,000 changes, one after the other, and 10,000 keys after each.
 
 use std::collections::BTreeMap;
 
@@ -40,13 +40,13 @@ fn change(set: &mut Set, rng: &mut Rng) -> String {
 
 #[test]
 fn leaving_joining_and_reweighted_members_move_only_their_own_keys() {
-    let (sequences, keys) = (setting("CHURN_SEQUENCES", 60), setting("CHURN_KEYS", 400));
+    let (changes, keys) = (setting("CHURN_CHANGES", 60), setting("CHURN_KEYS", 400));
     for algorithm in EXACT {
         let mut rng = Rng::new(11);
         let mut set: Set = (0..6).map(|n| (format!("10.0.0.{n}:80"), 1)).collect();
         let mut balancer = algorithm.build(members(&set), &Options::default()).unwrap();
         let mut before = homes(balancer.as_ref(), keys);
-        for step in 0..sequences {
+        for step in 0..changes {
             let was = set.clone();
             let id = change(&mut set, &mut rng);
             balancer = balancer.with_members(members(&set)).unwrap();

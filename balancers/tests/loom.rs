@@ -71,6 +71,24 @@ fn a_reader_sees_one_state_or_the_other_and_then_the_newest() {
 }
 
 #[test]
+fn a_reader_knows_who_is_down_once_it_has_been_said() {
+    check(3, || {
+        let pool = pool(Algorithm::Ring, 2);
+        let mut reader = pool.reader();
+        let thread = thread::spawn(move || {
+            // Whoever it is: the other thread is just saying it.
+            drop(reader.pick(&Query::keyed(1)).unwrap());
+            reader
+        });
+        pool.set_up("m0", false).unwrap();
+        let mut reader = thread.join().unwrap();
+        assert!((0..4).all(|key| reader.pick(&Query::keyed(key)).unwrap().id() == "m1"));
+        pool.set_up("m0", true).unwrap();
+        assert!((0..9).any(|key| reader.pick(&Query::keyed(key)).unwrap().id() == "m0"));
+    });
+}
+
+#[test]
 fn bounded_load_holds_in_every_interleaving() {
     // Ceilings of 1 while fewer than two are in flight: two leases on one key must be at two members, and neither
     // thread may be refused.

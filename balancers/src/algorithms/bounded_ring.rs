@@ -33,9 +33,11 @@
 //! ```
 
 use alloc::boxed::Box;
+use alloc::format;
+use alloc::string::String;
 use alloc::vec::Vec;
 
-use super::ring::Ring;
+use super::ring::{Ring, explain_circle};
 use crate::balancer::Balancer;
 use crate::error::EditError;
 use crate::members::Members;
@@ -153,6 +155,19 @@ impl Balancer for BoundedRing {
 
     fn home(&self, query: &Query<'_>) -> Option<usize> {
         self.ring.home(query)
+    }
+
+    fn explain(&self, query: &Query<'_>, rng: &mut Rng) -> String {
+        let place = Ring::place(query, &mut rng.clone());
+        let (circle, members) = (self.ring.circle(), self.ring.members());
+        let (home, picked) = (circle.owner(place), self.pick(query, rng));
+        let in_flight = total(members.shared().ledger());
+        let mut why = explain_circle(circle, place, members, picked);
+        for index in home.into_iter().chain(picked.filter(|_| picked != home)) {
+            let (member, ceiling) = (members.at(index), self.ceiling(index, in_flight));
+            why += &format!("; {:?} has {} in flight of at most {ceiling}", member.id(), member.in_flight());
+        }
+        why
     }
 }
 

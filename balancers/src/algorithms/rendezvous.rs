@@ -147,6 +147,9 @@ impl Balancer for Rendezvous {
             (None, Some(&first)) => {
                 format!("{:?} bids best of {}, but nobody takes it now", name(first), ranking.len())
             }
+            (Some(picked), Some(&first)) if picked == first => {
+                format!("{:?} bids best of {}", name(picked), ranking.len())
+            }
             (Some(picked), _) => {
                 let rank = ranking.iter().position(|&index| index == picked).unwrap_or(0) + 1;
                 format!(

@@ -243,7 +243,20 @@ impl<T> Pool<T> {
     }
 
     /// Whether a member takes no new picks and has no request in flight. True of ids that are not there, and of
-    /// removed ones whose last request has ended.
+    /// removed ones whose last request has ended. It does not wait: ask again and again, from a timer or a loop.
+    ///
+    /// ```
+    /// use balancers::{Algorithm, Pool, Query};
+    ///
+    /// let pool = Pool::new(Algorithm::P2c);
+    /// pool.update(|edit| edit.add("a", 1, ()))?;
+    /// let lease = pool.pick(&Query::new()).unwrap();
+    /// pool.update(|edit| edit.drain("a"))?;
+    /// assert!(pool.pick(&Query::new()).is_err() && !pool.drained("a")); // no new ones, one under way
+    /// drop(lease);
+    /// assert!(pool.drained("a"));
+    /// # Ok::<(), balancers::EditError>(())
+    /// ```
     #[must_use]
     pub fn drained(&self, id: &str) -> bool {
         let control = self.control();
@@ -260,6 +273,18 @@ impl<T> Pool<T> {
     }
 
     /// Every member that may take this request once, the best first.
+    ///
+    /// ```
+    /// use balancers::{Algorithm, Pool, Query};
+    ///
+    /// let pool = Pool::new(Algorithm::Ring);
+    /// pool.update(|edit| ["a", "b", "c"].into_iter().try_for_each(|id| edit.add(id, 1, ())))?;
+    /// let query = Query::for_key(b"user 17");
+    /// let replicas = pool.candidates(&query); // where to keep copies of it, too
+    /// assert_eq!(replicas.len(), 3);
+    /// assert_eq!(replicas[0].as_ref(), pool.pick(&query).unwrap().id());
+    /// # Ok::<(), balancers::EditError>(())
+    /// ```
     #[must_use]
     pub fn candidates(&self, query: &Query<'_>) -> Vec<Arc<str>> {
         let snapshot = self.inner.current.borrow();

@@ -1,0 +1,50 @@
+//! What each algorithm says about a pick: words and numbers that are true of it.
+
+use balancers::{Algorithm, Lease, Pool, Query};
+
+/// Pools with a seed draw alike: what one says, its twin does.
+fn pool(algorithm: Algorithm) -> Pool<()> {
+    let pool = Pool::builder().seed(5).build(algorithm).unwrap();
+    let members = [("a", 1), ("b", 2), ("c", 3)];
+    pool.update(|edit| members.into_iter().try_for_each(|(id, weight)| edit.add(id, weight, ()))).unwrap();
+    pool
+}
+
+fn hold(pool: &Pool<()>, n: u64) -> Vec<Lease<()>> {
+    (0..n).map(|key| pool.pick(&Query::keyed(key)).unwrap()).collect()
+}
+
+#[test]
+fn an_explanation_names_the_member_that_is_picked() {
+    for algorithm in Algorithm::ALL {
+        for key in 0..30 {
+            let (pool, twin) = (pool(algorithm), pool(algorithm));
+            let _held = (hold(&pool, key % 7), hold(&twin, key % 7));
+            if key % 3 == 0 {
+                pool.set_up("b", false).unwrap();
+                twin.set_up("b", false).unwrap();
+            }
+            let why = pool.explain(&Query::keyed(key));
+            let picked = twin.pick(&Query::keyed(key)).unwrap();
+            assert!(
+                why.contains(&format!("{:?}", picked.id())),
+                "{algorithm}, {key}: {why}; it was {picked:?}"
+            );
+        }
+    }
+}
+
+#[test]
+fn explanations_read_like_this() {
+    let mut found = String::new();
+    for algorithm in Algorithm::ALL {
+        let pool = pool(algorithm);
+        let _held = hold(&pool, 4);
+        let well = pool.explain(&Query::keyed(7));
+        let at_home = pool.candidates(&Query::keyed(7))[0].clone();
+        pool.set_up(&at_home, false).unwrap();
+        let ill = pool.explain(&Query::keyed(7));
+        found += &format!("{algorithm}: {well}\n{algorithm}, {at_home} down: {ill}\n");
+    }
+    assert_eq!(found, include_str!("golden/explanations.txt"), "found:\n{found}");
+}

@@ -1,11 +1,13 @@
 //! File descriptors: each connection needs one, and most systems give a process 1,024 unless it asks for more.
 //!
 //! ```text
-//!   limit ─► RESERVE for listeners, logs, the admin listener, Redis, event loops ─► of the rest, half for clients,
-//!                                                                                   half for their way to a member
+//!   limit ─► RESERVE for listeners, logs, the admin listener, Redis, event loops ─► of the rest, for ways to members
+//!                                                      half, but not more than 1,024 or a quarter; what is left, for clients
 //! ```
 //!
-//! So whoever was accepted can be answered. More clients wait in the kernel's queue until somebody goes.
+//! Where there are few, every client that was accepted can have a member of its own. Where there are many, most clients are
+//! idle; if more need a member than there are descriptors, they take turns. More clients than that wait in the kernel's
+//! queue until somebody goes.
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
@@ -40,8 +42,10 @@ pub(crate) fn clients_max() -> usize {
 
 fn clients_within(limit: usize) -> usize {
     let reserve = RESERVE + PER_CORE * workers::cores().get();
+    let rest = limit.saturating_sub(reserve);
+    let for_members = (rest / 2).min((rest / 4).max(1024));
     // Of a limit that is nothing but reserve, a few all the same: better slow than dead.
-    (limit.saturating_sub(reserve) / 2).max(limit / 8).max(1)
+    (rest - for_members).max(limit / 8).max(1)
 }
 
 const RESERVE: usize = 48;
@@ -53,10 +57,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn half_of_what_is_left_is_for_clients() {
+    fn what_members_may_need_is_left_to_them() {
         let reserve = RESERVE + PER_CORE * workers::cores().get();
-        assert_eq!(clients_within(1 << 20), ((1 << 20) - reserve) / 2);
-        assert_eq!(clients_within(reserve + 200), 100.max((reserve + 200) / 8));
+        let of_rest = |rest: usize| clients_within(reserve + rest);
+        assert_eq!((of_rest(200), of_rest(4_000), of_rest(20_000)), (100, 2_976, 15_000));
         assert_eq!((clients_within(64), clients_within(4)), (8, 1));
         assert!(clients_max() > 0);
     }

@@ -6,7 +6,7 @@
 //! ```
 //!
 //! The first question is about the machine and not about policy: a client whose request needs a member needs a second
-//! descriptor, and what the proxy cannot answer it does not accept.
+//! descriptor, and whom the proxy cannot answer it does not accept.
 //!
 //! With `proxy_protocol`, a peer of `trusted_proxies` must begin with a header, within `http_read_timeout`: without one,
 //! or with one that is malformed, its connection is closed without a word. Everybody else is a client under its own

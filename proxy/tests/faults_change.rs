@@ -30,8 +30,17 @@ fn a_hundred_reloads() {
     let mut download = evenly.client();
     download.send(b"GET /bytes/200000000 HTTP/1.1\r\nHost: test\r\n\r\n").unwrap();
     download.head().unwrap();
+    let mut buffer = vec![0; 1 << 16];
+    let mut received = 0;
+    let mut read_on = || {
+        let count = download.read(&mut buffer).unwrap();
+        assert!(count > 0, "the download broke off after {received} bytes");
+        received += count;
+        received
+    };
     let (started, mut reloads) = (Instant::now(), 0);
     for turn in 1..=100 {
+        read_on();
         let members: Vec<&Upstream> = ups.iter().take(1 + turn % 3).collect();
         let beside = evenly.config_file.with_extension("new");
         fs::write(&beside, text(evenly.address, &members, turn as u64)).unwrap();
@@ -49,11 +58,7 @@ fn a_hundred_reloads() {
     report.print("100 reloads", &format!("in {took:.1?}, {reloads} took effect, a download lived on"));
     report.none_failed();
     assert!(reloads >= 100, "{reloads}");
-    let mut buffer = vec![0; 1 << 16];
-    let mut received = 0;
-    while received < 200_000_000 {
-        received += download.read(&mut buffer).unwrap();
-    }
+    while read_on() < 200_000_000 {}
 }
 
 /// The file is cut off at a hundred places, and each time it is to be read again: the old one stays in effect.

@@ -182,11 +182,7 @@ async fn attempt(
             Err((error, body)) => return Err(error.failed(backend.address(), body)),
         }
     }
-    let mut opened = Box::pin(backend.open(switches)).await;
-    if opened.as_ref().is_err_and(is_out_of_descriptors) && group.close_all_idle() > 0 {
-        opened = Box::pin(backend.open(switches)).await;
-    }
-    let link = match opened {
+    let link = match Box::pin(open(group, backend, switches)).await {
         Ok(link) => link,
         Err(source) => {
             let error = SendError::Connect { member: backend.address().to_string(), source };
@@ -196,6 +192,24 @@ async fn attempt(
     Box::pin(exchange(link, head, body, response_timeout, remembered))
         .await
         .map_err(|(error, body)| error.failed(backend.address(), body))
+}
+
+/// A new way to a member. Without a file descriptor for it, those of idle connections are taken, or one that is given up within
+/// the time that a request may wait.
+async fn open(group: &Group, backend: &Backend, switches: bool) -> io::Result<Link> {
+    let latest = Instant::now() + group.settings.queue.timeout;
+    loop {
+        match backend.open(switches).await {
+            Err(error) if is_out_of_descriptors(&error) && Instant::now() < latest => {}
+            opened => return opened,
+        }
+        if group.close_all_idle() == 0 {
+            tokio::time::sleep(DESCRIPTOR_PAUSE).await;
+        }
+        if let Some(link) = backend.reuse(switches) {
+            return Ok(link);
+        }
+    }
 }
 
 /// One exchange. What fails comes with the request's body, if that is still whole.
@@ -322,6 +336,9 @@ impl ExchangeFailed {
         }
     }
 }
+
+/// Between two looks for a file descriptor.
+const DESCRIPTOR_PAUSE: Duration = Duration::from_millis(10);
 
 /// Why a request has no answer.
 #[derive(Debug)]

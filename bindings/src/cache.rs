@@ -11,19 +11,31 @@ use parking_lot::Mutex;
 use pyo3::exceptions::{PyKeyError, PyRuntimeError, PyTypeError, PyValueError};
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyList, PyTuple};
+use pyo3::types::{PyDict, PyInt, PyList, PyTuple};
 
 use crate::clock;
 use crate::held::{Held, Inner, Located, Offer, locate};
 use crate::key::{Key, spread};
 
-/// The Rust half of every cache.
+/// The Rust half of every cache; what is called in loops gets a quicker way in `slots.rs`.
 #[pyclass(module = "evenly._evenly", name = "CacheBase", subclass, frozen, weakref, generic)]
 pub(crate) struct CacheBase {
     pub(crate) inner: Mutex<Inner>,
     /// What of the slower ways this cache needs: bits below.
     ways: AtomicU8,
 }
+
+/// What a look without questions tells.
+pub(crate) enum Glance {
+    Hit(Py<PyAny>),
+    /// Counted as one.
+    Miss,
+    /// Python code must be asked or told.
+    Unsure,
+}
+
+/// The deadline of what has none.
+const FOREVER: u64 = Core::<Key, Held>::NEVER;
 
 /// Values are weighed by a Python function.
 const WEIGHED: u8 = 1;
@@ -284,9 +296,7 @@ impl CacheBase {
         let entries: Vec<_> = {
             let inner = self.inner.lock();
             let present = now.unwrap_or_else(clock::now);
-            let left = |deadline: u64| {
-                (deadline != Core::<Key, Held>::NEVER).then(|| (deadline - present) as f64 / 1e9)
-            };
+            let left = |deadline: u64| (deadline != FOREVER).then(|| (deadline - present) as f64 / 1e9);
             let order = inner.in_order(now, |held| held.used);
             let entry = |(key, held, deadline): &(&Key, &Held, u64)| {
                 (key.object.clone_ref(py), held.object.clone_ref(py), left(*deadline))
@@ -334,7 +344,33 @@ impl CacheBase {
     }
 
     #[inline]
-    pub(crate) fn look_hashed(&self, key: &Bound<'_, PyAny>, hash: isize) -> PyResult<Option<Py<PyAny>>> {
+    fn look_hashed(&self, key: &Bound<'_, PyAny>, hash: isize) -> PyResult<Option<Py<PyAny>>> {
+        match self.glance(key, hash, true) {
+            Glance::Hit(value) => Ok(Some(value)),
+            Glance::Miss => Ok(None),
+            Glance::Unsure => self.look_closely(key, hash),
+        }
+    }
+
+    /// Looks where nobody needs to be asked or told. If a miss is not to be counted here, it is `Unsure`.
+    #[inline(always)]
+    pub(crate) fn glance(&self, key: &Bound<'_, PyAny>, hash: isize, counts_miss: bool) -> Glance {
+        if self.has(TIMER) {
+            return Glance::Unsure;
+        }
+        let mut inner = self.inner.lock();
+        match inner.find(key, hash) {
+            Some(Some(slot)) if !inner.is_dead(slot, None) => Glance::Hit(inner.hit(key.py(), slot)),
+            Some(None) if counts_miss => {
+                inner.core.miss();
+                Glance::Miss
+            }
+            _ => Glance::Unsure,
+        }
+    }
+
+    #[cold]
+    fn look_closely(&self, key: &Bound<'_, PyAny>, hash: isize) -> PyResult<Option<Py<PyAny>>> {
         let now = self.timer_now(key.py())?;
         let mut located = locate(&self.inner, key, hash)?;
         let inner = &mut *located.inner;
@@ -364,8 +400,31 @@ impl CacheBase {
         timer.map(|timer| clock::from_timer(timer.bind(py))).transpose()
     }
 
+    /// Stores a value where nobody needs to be asked or told, and nothing dies; `false` if so nothing was stored. What
+    /// leaves is the caller's to drop.
+    #[inline(always)]
+    pub(crate) fn put(
+        &self,
+        key: &Bound<'_, PyAny>,
+        hash: isize,
+        value: &Bound<'_, PyAny>,
+        gone: &mut Gone<Key, Held>,
+    ) -> bool {
+        if self.has(WEIGHED | TIMER | LISTENER | POPITEM) {
+            return false;
+        }
+        let mut inner = self.inner.lock();
+        if inner.ttl.is_some() || inner.core.is_timed() || inner.core.capacity() == 0 {
+            return false;
+        }
+        let Some(slot) = inner.find(key, hash) else { return false };
+        let value = value.clone().unbind();
+        inner.put(Offer { key, value, hash, weight: 1, deadline: FOREVER, now: 0 }, slot, gone);
+        true
+    }
+
     /// Stores a value; `ttl` is its own time to live, if it has one.
-    pub(crate) fn store(
+    fn store(
         slf: &Bound<'_, Self>,
         key: &Bound<'_, PyAny>,
         value: Bound<'_, PyAny>,
@@ -399,7 +458,7 @@ impl CacheBase {
             located.slot =
                 stored.and_then(|key| inner.core.find(spread(hash), |other| other.object.is(&key)));
         }
-        let deadline = life.map_or(Core::<Key, Held>::NEVER, |life| now.saturating_add(life));
+        let deadline = life.map_or(FOREVER, |life| now.saturating_add(life));
         let offer = Offer { key, value: value.unbind(), hash, weight, deadline, now };
         inner.put(offer, located.slot, &mut gone);
         drop(located);
@@ -410,13 +469,14 @@ impl CacheBase {
         let sizer = self.inner.lock().sizer.as_ref().map(|sizer| sizer.clone_ref(value.py()));
         let Some(sizer) = sizer else { return Ok(1) };
         let told = sizer.bind(value.py()).call1((value,))?;
-        match told.extract::<u64>() {
-            Ok(weight) => Ok(weight),
-            Err(_) if told.lt(0)? => {
-                Err(PyValueError::new_err(format!("value size {told} (must be at least 0)")))
+        told.extract::<u64>().map_err(|_| {
+            let what = format!("value size {told} (must be a whole number from 0 to 2**64 - 1)");
+            if told.is_instance_of::<PyInt>() {
+                PyValueError::new_err(what)
+            } else {
+                PyTypeError::new_err(what)
             }
-            Err(error) => Err(error),
-        }
+        })
     }
 
     fn take(&self, key: &Bound<'_, PyAny>) -> PyResult<Option<Py<PyAny>>> {
@@ -488,10 +548,13 @@ fn capacity_of(maxsize: &Bound<'_, PyAny>) -> PyResult<u64> {
     match maxsize.extract::<f64>() {
         Ok(f64::INFINITY) => Ok(u64::MAX),
         Ok(size) if size >= 0.0 && size.fract() == 0.0 && size < 1e19 => Ok(size as u64),
-        Ok(size) => {
-            Err(PyValueError::new_err(format!("maxsize {size} (must be a whole number from 0, or infinity)")))
-        }
-        Err(_) => Err(PyTypeError::new_err(format!("maxsize {} (must be a number)", maxsize.repr()?))),
+        Err(_) if !maxsize.is_instance_of::<PyInt>() => Err(PyTypeError::new_err(format!(
+            "maxsize {} (must be a number; math.inf for no limit)",
+            maxsize.repr()?
+        ))),
+        _ => Err(PyValueError::new_err(format!(
+            "maxsize {maxsize} (must be a whole number from 0 to 2**64 - 2, or infinity)"
+        ))),
     }
 }
 

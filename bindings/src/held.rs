@@ -58,21 +58,36 @@ impl Inner {
     }
 
     /// Whether the entry is dead; `now` is a user's timer's, if there is one.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn is_dead(&self, slot: Slot, now: Option<u64>) -> bool {
         self.core.is_timed() && is_past(self.core.deadline(slot), now)
+    }
+
+    /// The key's slot, if there is one; `None` if only foreign code can tell.
+    #[inline(always)]
+    pub(crate) fn find(&self, key: &Bound<'_, PyAny>, hash: isize) -> Option<Option<Slot>> {
+        let mut doubtful = false;
+        let slot = self.core.find(spread(hash), |candidate| {
+            candidate.hash == hash
+                && plainly_equal(candidate.object.bind(key.py()), key).unwrap_or_else(|| {
+                    doubtful = true;
+                    false
+                })
+        });
+        (slot.is_some() || !doubtful).then_some(slot)
     }
 
     /// Counts a use and returns the value.
     #[inline]
     pub(crate) fn hit(&mut self, py: Python<'_>, slot: Slot) -> Py<PyAny> {
         self.turn += 1;
-        let held = self.core.hit(slot, 0);
+        let held = self.core.hit(slot);
         held.used = self.turn;
         held.object.clone_ref(py)
     }
 
     /// Stores under the key already there, if `slot` is its place.
+    #[inline(always)]
     pub(crate) fn put(&mut self, offer: Offer<'_, '_>, slot: Option<Slot>, gone: &mut Gone<Key, Held>) {
         self.turn += 1;
         let py = offer.key.py();
@@ -90,7 +105,7 @@ impl Inner {
             weight: offer.weight,
             deadline: offer.deadline,
         };
-        self.core.insert(newcomer, offer.now, gone);
+        self.core.insert(newcomer, slot, offer.now, gone);
     }
 
     /// Takes an entry out that the user asked for.
@@ -141,15 +156,7 @@ pub(crate) fn locate<'a>(
     hash: isize,
 ) -> PyResult<Located<'a>> {
     let guard = inner.lock();
-    let mut doubtful = false;
-    let slot = guard.core.find(spread(hash), |candidate| {
-        candidate.hash == hash
-            && plainly_equal(candidate.object.bind(key.py()), key).unwrap_or_else(|| {
-                doubtful = true;
-                false
-            })
-    });
-    if slot.is_some() || !doubtful {
+    if let Some(slot) = guard.find(key, hash) {
         return Ok(Located { inner: guard, slot, _compared: Vec::new() });
     }
     drop(guard);

@@ -33,11 +33,35 @@ pub(crate) fn spread(hash: isize) -> u32 {
 pub(crate) fn plainly_equal(a: &Bound<'_, PyAny>, b: &Bound<'_, PyAny>) -> Option<bool> {
     if a.is(b) {
         Some(true)
+    } else if is_exact::<PyString>(a) && is_exact::<PyString>(b) {
+        texts_equal(a, b)
     } else if is_scalar(a, b) {
         a.eq(b).ok()
     } else {
         tuples_equal(a, b)
     }
+}
+
+/// `==` of two `str` without its detour by way of types and `True`.
+#[cfg(not(feature = "abi3"))]
+#[inline]
+fn texts_equal(a: &Bound<'_, PyAny>, b: &Bound<'_, PyAny>) -> Option<bool> {
+    use pyo3::ffi::{PyUnicode_DATA, PyUnicode_GET_LENGTH, PyUnicode_KIND};
+    let (a, b) = (a.as_ptr(), b.as_ptr());
+    // SAFETY: both are exactly `str`, which does not change; each character takes as many bytes as its kind says. Equal
+    // texts are of one kind, the narrowest that holds them.
+    unsafe {
+        let bytes = |text| {
+            let len = PyUnicode_GET_LENGTH(text) as usize * PyUnicode_KIND(text) as usize;
+            std::slice::from_raw_parts(PyUnicode_DATA(text).cast::<u8>(), len)
+        };
+        Some(PyUnicode_KIND(a) == PyUnicode_KIND(b) && bytes(a) == bytes(b))
+    }
+}
+
+#[cfg(feature = "abi3")]
+fn texts_equal(a: &Bound<'_, PyAny>, b: &Bound<'_, PyAny>) -> Option<bool> {
+    a.eq(b).ok()
 }
 
 /// Of one type, whose comparison is built in. Not of mixed types: `str` with `bytes` may warn, which runs foreign code.

@@ -12,6 +12,8 @@ mod key;
 mod memo;
 mod placement;
 mod redis;
+#[cfg_attr(feature = "abi3", path = "slots_abi3.rs")]
+mod slots;
 
 #[pymodule(gil_used = false)]
 mod _evenly {
@@ -20,16 +22,17 @@ mod _evenly {
     #[pymodule_export]
     use super::balancers::{Error, Lease, NobodyError, PoolBase};
     #[pymodule_export]
-    use super::cache::CacheBase;
-    #[pymodule_export]
     use super::memo::Memo;
     #[pymodule_export]
     use super::placement::{Placement, jump_hash, key_hash};
     #[pymodule_export]
     use super::redis::{OutageError, Store, forget_runtime};
+    #[pymodule_export]
+    use super::slots::quicken;
 
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
+        module.add("CacheBase", super::slots::quick_type(module.py())?)?;
         let policies: Vec<_> = ::cache::Policy::ALL.iter().map(|policy| policy.name()).collect();
         module.add("POLICIES", pyo3::types::PyTuple::new(module.py(), policies)?)?;
         let algorithms: Vec<_> =

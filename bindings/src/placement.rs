@@ -2,7 +2,7 @@
 
 use balancers::{Algorithm, Balancer, Members, Query, Rng, hash_key};
 use parking_lot::RwLock;
-use pyo3::exceptions::{PyKeyError, PyTypeError};
+use pyo3::exceptions::{PyKeyError, PyTypeError, PyValueError};
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyInt, PyList, PyString};
@@ -51,7 +51,13 @@ impl Placement {
     }
 
     /// The first `n` different nodes for a key, the best first: its replicas.
-    fn get_nodes(&self, py: Python<'_>, key: &Bound<'_, PyAny>, n: usize) -> PyResult<Vec<Py<PyAny>>> {
+    fn get_nodes(
+        &self,
+        py: Python<'_>,
+        key: &Bound<'_, PyAny>,
+        n: &Bound<'_, PyAny>,
+    ) -> PyResult<Vec<Py<PyAny>>> {
+        let n = whole("n", n, 0, u64::MAX)? as usize;
         let state = self.state.read();
         with_key(key, |query| {
             state
@@ -65,6 +71,10 @@ impl Placement {
 
     /// The node of each key, computed with the interpreter released.
     fn assign<'py>(&self, py: Python<'py>, keys: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyList>> {
+        if keys.is_instance_of::<PyString>() || keys.is_instance_of::<PyBytes>() {
+            // A lone key is a list of letters to Python.
+            return Err(PyTypeError::new_err(format!("keys {} (must be a list of keys)", keys.repr()?)));
+        }
         let mut all = Keys::default();
         for key in keys.try_iter()? {
             all.push(&key?)?;
@@ -204,11 +214,21 @@ pub(crate) fn key_hash(key: &Bound<'_, PyAny>) -> PyResult<u64> {
 
 /// The bucket of a 64-bit key among `buckets` (Lamping and Veach, 2014).
 #[pyfunction]
-pub(crate) fn jump_hash(key: &Bound<'_, PyAny>, buckets: u32) -> PyResult<u32> {
-    if buckets == 0 {
-        return Err(pyo3::exceptions::PyValueError::new_err("0 buckets (must be at least 1)"));
-    }
-    let number =
-        if key.is_instance_of::<PyInt>() { key.extract::<u64>()? } else { with_key_bytes(key, hash_key)? };
+pub(crate) fn jump_hash(key: &Bound<'_, PyAny>, buckets: &Bound<'_, PyAny>) -> PyResult<u32> {
+    let buckets = whole("buckets", buckets, 1, u64::from(u32::MAX))? as u32;
+    let number = if key.is_instance_of::<PyInt>() {
+        whole("key", key, 0, u64::MAX)?
+    } else {
+        with_key_bytes(key, hash_key)?
+    };
     Ok(balancers::algorithms::jump_hash(number, buckets))
+}
+
+/// A whole number within limits; others are told with them.
+fn whole(name: &str, number: &Bound<'_, PyAny>, min: u64, max: u64) -> PyResult<u64> {
+    match number.extract::<u64>() {
+        Ok(whole) if (min..=max).contains(&whole) => Ok(whole),
+        Err(error) if !number.is_instance_of::<PyInt>() => Err(error),
+        _ => Err(PyValueError::new_err(format!("{name} {number} (must be {min} to {max})"))),
+    }
 }

@@ -138,6 +138,56 @@ def test_unhashable_keys_are_type_errors(key: Any) -> None:  # lru-dict returns 
             use(key)
 
 
+def test_an_interrupt_while_hashing_comes_out() -> None:
+    class Interrupted:
+        def __hash__(self) -> int:
+            raise KeyboardInterrupt
+
+    cache: Any = LRUCache(4)
+    for use in (cache.get, cache.__getitem__, lambda key: cache.__setitem__(key, 1)):
+        with pytest.raises(KeyboardInterrupt):
+            use(("a", Interrupted()))
+    assert cache.stats()[:3] == (0, 0, 0), "nothing has happened"
+
+
+class Text(str):
+    """A str that is not exactly one."""
+
+
+@pytest.mark.parametrize(
+    "equal",
+    [
+        ("key", "".join(["k", "ey"]), Text("key")),
+        ("schl\u00fcssel", "schl" + chr(0xFC) + "ssel"),
+        ("\u9375", chr(0x9375)),
+        ("\U0001f511!", chr(0x1F511) + "!"),
+        (1, 1.0, True),
+        (10**30, 10**29 * 10),
+        (b"key", bytes(bytearray(b"key"))),
+        (("a", 1), tuple(["a", 1]), ("a", 1.0), ("a", True), (Text("a"), 1)),
+        (("a", ("b",)), ("a", tuple("b"))),
+        (frozenset("ab"), frozenset("ba")),
+    ],
+)
+def test_equal_keys_are_one_key_whatever_they_are(equal: Any) -> None:
+    for kept in equal:
+        cache: Any = LRUCache(4)
+        cache[kept] = "kept"
+        for key in equal:
+            assert cache.get(key) == cache[key] == cache.peek(key) == "kept" and key in cache
+            cache[key] = "kept"
+        assert len(cache) == 1 and next(iter(cache)) is kept
+        assert cache.stats().misses == 0
+
+
+def test_texts_that_look_alike_are_told_apart() -> None:
+    keys = ["", "a", "b", "\u0101", "a\x01", "\x01\x01", "\U00010101", "aa", "key", "kez"]
+    cache: Any = LRUCache(100)
+    for key in keys:
+        cache[key] = key
+    assert [cache[key] for key in keys] == keys and len(cache) == len(keys)
+
+
 def test_errors_of_listeners_come_out_after_the_deed() -> None:
     def fail(key: Any, value: Any, cause: str) -> None:
         raise ZeroDivisionError(cause)
@@ -231,7 +281,7 @@ def test_eight_threads_hammer_one_cache() -> None:  # cachetools raises KeyError
 
 
 def test_importing_starts_no_thread() -> None:  # theine starts one
-    code = "import threading, evenly.cache; assert threading.active_count() == 1, threading.enumerate()"
+    code = "import threading, evenly, evenly.balancers, evenly.redis; assert threading.active_count() == 1, threading.enumerate()"
     subprocess.run([sys.executable, "-c", code], check=True)
 
 

@@ -18,18 +18,21 @@
 //! let mut gone = Gone::default();
 //! for (key, value) in [("a", 1), ("b", 2)] {
 //!     let hash = key.len() as u32; // any hash the host likes
-//!     core.insert(Newcomer { key, value, hash, weight: 1, deadline: Core::<&str, u8>::NEVER }, 0, &mut gone);
+//!     let found = core.find(hash, |other| *other == key);
+//!     let newcomer = Newcomer { key, value, hash, weight: 1, deadline: Core::<&str, u8>::NEVER };
+//!     core.insert(newcomer, found, 0, &mut gone);
 //! }
 //! assert_eq!(gone.drain().collect::<Vec<_>>(), [("a", 1, Cause::Size)]);
 //!
 //! let slot = core.find(1, |key| *key == "b").unwrap();
-//! assert_eq!(*core.hit(slot, 0), 2);
+//! assert_eq!(*core.hit(slot), 2);
 //! ```
 
 use crate::budget::Budget;
 use crate::departed::{Cause, Departed};
 use crate::expiry::NEVER;
 use crate::index::MAX_SLOTS;
+use crate::links::NIL;
 use crate::policy::{Policy, Running};
 use crate::shard::{Newcomer, Room, Shard};
 use crate::stats::Stats;
@@ -60,16 +63,15 @@ impl<K: 'static, V: 'static> Core<K, V> {
     }
 
     /// The entry with this hash that `is_it` recognises. The dead are found too: see [`Self::deadline`].
-    #[inline]
+    #[inline(always)]
     pub fn find(&self, hash: u32, is_it: impl FnMut(&K) -> bool) -> Option<Slot> {
         self.shard.find_by(hash, is_it).map(Slot)
     }
 
     /// Counts a use of the entry and lends its value.
     #[inline]
-    pub fn hit(&mut self, slot: Slot, now: u64) -> &mut V {
-        let hash = self.shard.hash(slot.0);
-        self.shard.hit(slot.0, hash, now);
+    pub fn hit(&mut self, slot: Slot) -> &mut V {
+        self.shard.hit_by_slot(slot.0);
         self.shard.value_mut(slot.0)
     }
 
@@ -106,17 +108,31 @@ impl<K: 'static, V: 'static> Core<K, V> {
         self.shard.is_timed()
     }
 
-    /// Stores the newcomer, in place of an entry with an equal key. `false` if it weighs more than the capacity: then
-    /// nothing has changed, and it comes out as [`Cause::Rejected`].
-    pub fn insert(&mut self, newcomer: Newcomer<K, V>, now: u64, gone: &mut Gone<K, V>) -> bool
-    where
-        K: Eq,
-    {
+    /// Stores the newcomer, in place of the entry with its key, if [`find`](Self::find) has `found` one. `false` if it
+    /// weighs more than the capacity: then nothing has changed, and it comes out as [`Cause::Rejected`].
+    #[inline]
+    pub fn insert(
+        &mut self,
+        newcomer: Newcomer<K, V>,
+        found: Option<Slot>,
+        now: u64,
+        gone: &mut Gone<K, V>,
+    ) -> bool {
+        let is_even = !self.weighed && !self.is_timed() && newcomer.deadline == NEVER;
+        if is_even && found.is_none() && self.weight() == self.capacity() && !self.is_empty() {
+            if let Some((key, value, cause)) = self.shard.exchange(newcomer) {
+                gone.0.push(key, value, cause);
+            }
+            return true;
+        }
         let mut waiting = Some(newcomer);
         let mut room = Room { budget: &self.budget, credit: 0, own: true, now };
         if waiting.as_ref().is_some_and(|newcomer| newcomer.weight <= self.budget.limit()) {
             // Own entries may all go, so that whatever is within the capacity fits.
-            let _ = self.shard.insert(&mut waiting, &mut room, &mut gone.0);
+            let keep = found.map_or(NIL, |slot| slot.0);
+            let _ = self.shard.insert_at(keep, &mut waiting, &mut room, &mut gone.0);
+            // Afterwards: it moves entries, and `found` is good until the first change.
+            self.shard.tidy(&room, &mut gone.0);
         }
         let Some(refused) = waiting else { return true };
         self.shard.rejected();
@@ -252,6 +268,12 @@ impl<K: 'static, V: 'static> Gone<K, V> {
         self.0.drain()
     }
 
+    /// One of those that have left. Where one insertion sends one away, it is that one.
+    #[inline]
+    pub fn pop(&mut self) -> Option<(K, V, Cause)> {
+        self.0.pop()
+    }
+
     /// Whether nothing has left.
     #[inline]
     #[must_use]
@@ -284,7 +306,7 @@ mod tests {
     fn dead_leave_at_the_very_instant() {
         let (mut core, mut gone) = (Core::new(Policy::Lru, 100, false), Gone::default());
         for key in 0..100 {
-            core.insert(newcomer(key, 1, 1_000_000_007 + u64::from(key)), 0, &mut gone);
+            core.insert(newcomer(key, 1, 1_000_000_007 + u64::from(key)), None, 0, &mut gone);
         }
         for passed in 0..=100_u64 {
             core.expire(1_000_000_006 + passed, &mut gone);
@@ -297,8 +319,8 @@ mod tests {
     #[test]
     fn what_is_too_heavy_changes_nothing() {
         let (mut core, mut gone) = (Core::new(Policy::Lru, 10, true), Gone::default());
-        assert!(core.insert(newcomer(1, 10, NEVER), 0, &mut gone));
-        assert!(!core.insert(newcomer(2, 11, NEVER), 0, &mut gone));
+        assert!(core.insert(newcomer(1, 10, NEVER), None, 0, &mut gone));
+        assert!(!core.insert(newcomer(2, 11, NEVER), None, 0, &mut gone));
         assert!(core.find(newcomer(1, 0, 0).hash, |key| *key == 1).is_some());
         assert_eq!(gone.drain().collect::<Vec<_>>(), [(2, 2, Cause::Rejected)]);
         core.validate();
@@ -308,10 +330,10 @@ mod tests {
     fn shrinking_parts_with_the_least_used() {
         let (mut core, mut gone) = (Core::new(Policy::Lru, 4, false), Gone::default());
         for key in 0..4 {
-            core.insert(newcomer(key, 1, NEVER), 0, &mut gone);
+            core.insert(newcomer(key, 1, NEVER), None, 0, &mut gone);
         }
         let slot = core.find(newcomer(0, 1, 0).hash, |key| *key == 0).unwrap();
-        core.hit(slot, 0);
+        core.hit(slot);
         core.resize(2, &mut gone);
         core.validate();
         assert_eq!(gone.drain().map(|(key, _, _)| key).collect::<Vec<_>>(), [1, 2]);

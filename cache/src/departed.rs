@@ -46,12 +46,13 @@ pub(crate) type Listener<K, V> = Box<dyn Fn(&K, &V, Cause) + Send + Sync>;
 pub(crate) struct Departed<'a, K, V> {
     listener: Option<&'a Listener<K, V>>,
     first: Option<(K, V, Cause)>,
-    rest: Vec<(K, V, Cause)>,
+    /// Not even an empty list where none is needed: its end would cost more than all else here.
+    rest: Option<Vec<(K, V, Cause)>>,
 }
 
 impl<'a, K, V> Departed<'a, K, V> {
     pub(crate) fn new(listener: Option<&'a Listener<K, V>>) -> Self {
-        Self { listener, first: None, rest: Vec::new() }
+        Self { listener, first: None, rest: None }
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -60,14 +61,21 @@ impl<'a, K, V> Departed<'a, K, V> {
 
     /// Hands the entries over; nobody is told of them here.
     pub(crate) fn drain(&mut self) -> impl Iterator<Item = (K, V, Cause)> + use<K, V> {
-        self.first.take().into_iter().chain(std::mem::take(&mut self.rest))
+        self.first.take().into_iter().chain(self.rest.take().into_iter().flatten())
     }
 
+    /// Hands one entry over; nobody is told of it here.
+    #[inline]
+    pub(crate) fn pop(&mut self) -> Option<(K, V, Cause)> {
+        self.rest.as_mut().and_then(Vec::pop).or_else(|| self.first.take())
+    }
+
+    #[inline]
     pub(crate) fn push(&mut self, key: K, value: V, cause: Cause) {
         if self.first.is_none() {
             self.first = Some((key, value, cause));
         } else {
-            self.rest.push((key, value, cause));
+            self.rest.get_or_insert_default().push((key, value, cause));
         }
     }
 }
@@ -76,7 +84,7 @@ impl<K, V> Drop for Departed<'_, K, V> {
     fn drop(&mut self) {
         let Some(listener) = self.listener else { return };
         let mut panic = None;
-        for (key, value, cause) in self.first.iter().chain(&self.rest) {
+        for (key, value, cause) in self.first.iter().chain(self.rest.iter().flatten()) {
             let told = catch_unwind(AssertUnwindSafe(|| listener(key, value, *cause)));
             panic = panic.or(told.err());
         }

@@ -66,23 +66,37 @@ impl Index {
         places.iter().fold(0, |found, place| found | if place & mask == wanted { *place } else { 0 })
     }
 
-    /// The slot for `hash` that `is_it` recognises. It may be asked about any slot, even one that does not exist.
+    /// The slot for `hash` that `is_it` recognises. It may be asked about any slot, even one that does not exist, and
+    /// about one slot twice.
     #[inline(always)]
     pub(crate) fn find(&self, hash: u32, mut is_it: impl FnMut(u32) -> bool) -> Option<u32> {
+        let Group(places) = self.groups.get(self.home(hash))?;
+        let found = self.matching(places, self.fingerprint(hash));
+        if found == 0 {
+            if places[PLACES] == 0 {
+                return None;
+            }
+        } else {
+            let slot = (found & self.slot_mask).wrapping_sub(1);
+            if is_it(slot) {
+                return Some(slot);
+            }
+        }
+        self.search(hash, is_it)
+    }
+
+    /// As `find`, where a glance at the key's home has not told.
+    #[cold]
+    fn search(&self, hash: u32, mut is_it: impl FnMut(u32) -> bool) -> Option<u32> {
         let wanted = self.fingerprint(hash);
         let mut at = self.home(hash);
         // After much churn every group may count a key that went on; none is looked into twice.
         for _ in 0..self.groups.len() {
             let Group(places) = &self.groups[at];
-            let found = self.matching(places, wanted);
-            if found != 0 {
-                let slot = (found & self.slot_mask).wrapping_sub(1);
-                if is_it(slot) {
-                    return Some(slot);
-                }
-                if let Some(slot) = self.find_among_several(places, wanted, &mut is_it) {
-                    return Some(slot);
-                }
+            if self.matching(places, wanted) != 0
+                && let Some(slot) = self.find_among_several(places, wanted, &mut is_it)
+            {
+                return Some(slot);
             }
             if places[PLACES] == 0 {
                 return None;
@@ -92,8 +106,7 @@ impl Index {
         None
     }
 
-    /// Two places of a group have the same fingerprint, or one has it by chance.
-    #[cold]
+    /// Two places of a group may have the same fingerprint, and one may have it by chance.
     fn find_among_several(
         &self,
         places: &[u32; PLACES + 1],

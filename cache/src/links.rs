@@ -74,11 +74,22 @@ impl Links {
         list.len -= 1;
     }
 
+    /// As `unlink` and `push_head`, which a list that has a head other than `slot` can do in fewer steps.
+    #[inline]
     pub(crate) fn move_to_head(&mut self, list: &mut List, slot: u32) {
-        if list.head != slot {
-            self.unlink(list, slot);
-            self.push_head(list, slot);
+        let head = list.head;
+        if head == slot {
+            return;
         }
+        let Link { prev, next } = self.column[slot as usize];
+        self.column[prev as usize].next = next;
+        match next {
+            NIL => list.tail = prev,
+            next => self.column[next as usize].prev = prev,
+        }
+        self.column[head as usize].prev = slot;
+        self.column[slot as usize] = Link { prev: NIL, next: head };
+        list.head = slot;
     }
 
     /// Puts a whole list before the head of another; its members are that one's from now on.

@@ -16,7 +16,7 @@ use crate::expiry::{NEVER, Wheel};
 use crate::flight::{Flight, Flights};
 use crate::index::{Index, MAX_SLOTS};
 use crate::links::NIL;
-use crate::policy::{Facts, Replacement, Running};
+use crate::policy::{Facts, Replacement, Running, Victim};
 use crate::stats::Stats;
 use std::borrow::Borrow;
 use std::sync::Arc;
@@ -159,7 +159,7 @@ impl<K, V> Shard<K, V> {
     }
 
     /// As `find`, for a host that compares keys itself.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn find_by(&self, hash: u32, mut is_it: impl FnMut(&K) -> bool) -> Option<u32> {
         self.index.find(hash, |slot| self.facts.find_load(slot).is_some_and(|entry| is_it(&entry.key)))
     }
@@ -181,8 +181,15 @@ impl<K, V> Shard<K, V> {
         }
     }
 
-    pub(crate) fn hash(&self, slot: u32) -> u32 {
-        self.facts.hash(slot)
+    /// As `hit_timeless`, for a host that has only the slot. LRU heeds neither mark nor hash: it is told at once.
+    #[inline]
+    pub(crate) fn hit_by_slot(&mut self, slot: u32) {
+        if let Running::Lru(lru) = &mut self.policy {
+            self.facts.hits += 1;
+            lru.hit(slot, &mut self.facts);
+        } else {
+            self.hit_timeless(slot, self.facts.hash(slot));
+        }
     }
 
     #[inline]
@@ -240,12 +247,25 @@ impl<K, V> Shard<K, V> {
     where
         K: Eq,
     {
-        room.budget.release(self.carry_off_dead(room.now, EXPIRY_STEPS, departed));
+        self.tidy(room, departed);
+        let Some(lent) = newcomer else { return Ok(()) };
+        self.policy.foresee(lent.hash, &self.facts);
+        let keep = self.find(lent.hash, &lent.key).unwrap_or(NIL);
+        // No user code runs below this line.
+        self.insert_at(keep, newcomer, room, departed)
+    }
+
+    /// As `insert`, for who knows the slot of the entry with this key, or that there is none (`NIL`).
+    #[inline]
+    pub(crate) fn insert_at(
+        &mut self,
+        mut keep: u32,
+        newcomer: &mut Option<Newcomer<K, V>>,
+        room: &mut Room<'_>,
+        departed: &mut Departed<'_, K, V>,
+    ) -> Result<(), u64> {
         let Some(lent) = newcomer else { return Ok(()) };
         let weight = lent.weight;
-        self.policy.foresee(lent.hash, &self.facts);
-        let mut keep = self.find(lent.hash, &lent.key).unwrap_or(NIL);
-        // No user code runs below this line.
         let has = if keep == NIL { 0 } else { self.weight_of(keep) };
         let hole = self.make_room(weight.saturating_sub(has), &mut keep, room, departed)?;
         let Some(newcomer) = newcomer.take() else { return Ok(()) };
@@ -257,6 +277,39 @@ impl<K, V> Shard<K, V> {
             self.overwrite(keep, newcomer, room.now, departed);
         }
         Ok(())
+    }
+
+    /// Puts a newcomer into the place of the entry the policy parts with, where all entries weigh the same and none
+    /// has a deadline: then no room needs to be made. `None` if nothing is held.
+    #[inline]
+    pub(crate) fn exchange(&mut self, newcomer: Newcomer<K, V>) -> Option<(K, V, Cause)> {
+        let Newcomer { key, value, hash, weight, .. } = newcomer;
+        let Victim { slot, rejected } = match &mut self.policy {
+            Running::Lru(lru) => lru.renew_oldest()?,
+            policy => {
+                let victim = policy.victim(NIL, &mut self.facts)?;
+                policy.removed(victim.slot, &mut self.facts);
+                victim
+            }
+        };
+        let cause = if rejected { Cause::Rejected } else { Cause::Size };
+        self.index.remove(self.facts.hash(slot), slot);
+        let old = self.facts.replace(slot, Entry { key, value }, hash, weight);
+        self.index.insert(hash, slot);
+        if !matches!(self.policy, Running::Lru(_)) {
+            self.policy.inserted(slot, &mut self.facts);
+        }
+        self.stats.count(cause);
+        self.stats.inserts += 1;
+        Some((old.key, old.value, cause))
+    }
+
+    /// Gives the room of some of the dead back.
+    #[inline]
+    pub(crate) fn tidy(&mut self, room: &Room<'_>, departed: &mut Departed<'_, K, V>) {
+        if self.is_timed() {
+            room.budget.release(self.carry_off_dead(room.now, EXPIRY_STEPS, departed));
+        }
     }
 
     /// Whether the newcomer may be stored: as a flight's outcome, only while the flight is attached; by hand always,

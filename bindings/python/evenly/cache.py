@@ -72,6 +72,9 @@ class Cache(_evenly.CacheBase[K, V], MutableMapping[K, V]):
         timer: Callable[[], float] | None = None,
         on_evict: Callable[[K, V, str], object] | None = None,
     ) -> None:
+        for name, function in (("getsizeof", getsizeof), ("timer", timer), ("on_evict", on_evict)):
+            if not (function is None or callable(function)):
+                raise TypeError(f"{name} {function!r} (must be callable)")
         kind = type(self)
         if getsizeof is None and kind.getsizeof is not Cache.getsizeof:
             getsizeof = self.getsizeof
@@ -237,6 +240,10 @@ class TTLCache(Cache[K, V]):
     def timer(self) -> Callable[[], float] | None:
         """The function that tells the time; None for the system's clock."""
         return self._timer
+
+
+for _kind in (Cache, LRUCache, LFUCache, TinyLFUCache, TTLCache):
+    _evenly.quicken(_kind)
 
 
 class _Values(ValuesView[V]):

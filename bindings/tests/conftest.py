@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import random
+import shutil
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
 from typing import Any, Callable
 
 import hypothesis
 import pytest
+
+from evenly.redis import OutageError, RedisCache
 
 # `PROPTEST_CASES` raises the number of cases here as it does in Rust.
 hypothesis.settings.register_profile(
@@ -35,3 +44,35 @@ def departed() -> tuple[list[Any], Callable[[Any, Any, str], None]]:
     """A list, and a listener that fills it."""
     heard: list[Any] = []
     return heard, lambda key, value, cause: heard.append((key, value, cause))
+
+
+def free_port() -> int:
+    """A port from below the range out of which the kernel serves others, so that it is still free when it is used."""
+    while True:
+        port = random.randrange(10_000, 32_000)
+        with contextlib.suppress(OSError), socket.socket() as probe:
+            probe.bind(("127.0.0.1", port))
+            return port
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator[str]:
+    """The URL of a real redis-server."""
+    binary = shutil.which("redis-server")
+    assert binary, "please install redis-server"
+    port = free_port()
+    process = subprocess.Popen(
+        [binary, "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"],
+        stdout=subprocess.DEVNULL,
+    )
+    url = f"redis://127.0.0.1:{port}"
+    deadline = time.monotonic() + 20
+    while True:
+        try:
+            RedisCache(url).ready()
+            break
+        except OutageError:
+            assert time.monotonic() < deadline, "redis-server did not answer within 20 s"
+    yield url
+    process.terminate()
+    process.wait(20)

@@ -77,8 +77,9 @@ def test_sizes_count(make: Any) -> None:
     assert dict(cache) == {"b": "x" * 10}
     with pytest.raises(ValueError, match="value size -1"):
         make(10, getsizeof=lambda value: -1)["a"] = 1
-    with pytest.raises(TypeError):
-        make(10, getsizeof=lambda value: "big")["a"] = 1
+    for size in ("big", 1.5):
+        with pytest.raises(TypeError, match=f"value size {size} .must be a whole number"):
+            make(10, getsizeof=lambda value, size=size: size)["a"] = 1
 
 
 def test_a_cache_for_nothing_keeps_nothing(make: Any) -> None:
@@ -86,10 +87,24 @@ def test_a_cache_for_nothing_keeps_nothing(make: Any) -> None:
         make(0)["a"] = 1
 
 
-@pytest.mark.parametrize("maxsize", [-1, 1.5, math.nan, -math.inf])
+@pytest.mark.parametrize("maxsize", [-1, 1.5, math.nan, -math.inf, 2**64, 1e300])
 def test_impossible_sizes_are_refused(make: Any, maxsize: float) -> None:
-    with pytest.raises(ValueError, match="maxsize"):
+    with pytest.raises(ValueError, match=rf"maxsize {maxsize} .must be a whole number from 0 to".replace("+", ".")):
         make(maxsize)
+
+
+@pytest.mark.parametrize("option", ["getsizeof", "timer", "on_evict"])
+def test_what_will_be_called_must_be_callable(option: str) -> None:
+    with pytest.raises(TypeError, match=f"{option} 7 .must be callable"):
+        Cache(10, **{option: 7})  # type: ignore[arg-type]
+
+
+def test_misses_count_once_whatever_asks() -> None:
+    cache: Any = LRUCache(10)
+    cache.get("a"), cache.get("a", 1), cache.get(key="a"), cache.get("a", default=1)
+    with pytest.raises(KeyError):
+        cache["a"]
+    assert (cache.stats().misses, cache.stats().hits) == (5, 0)
 
 
 def test_infinite_cache_holds_everything() -> None:

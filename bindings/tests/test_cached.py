@@ -71,6 +71,12 @@ def test_impossible_options_are_refused(options: Any) -> None:
         cached(**options)
 
 
+def test_what_is_no_cache_and_what_is_no_function_is_refused() -> None:
+    for attempt in (lambda: cached(3), lambda: cached(TTLCache), lambda: cached()(3), lambda: cached(maxsize="many")):
+        with pytest.raises(TypeError):
+            attempt()
+
+
 def test_time_to_live_ends(timer: Any) -> None:
     f = cached(TTLCache(10, 5, timer))(counting())
     assert f(1) == f(1) == 1

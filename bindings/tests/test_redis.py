@@ -3,13 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
-import random
-import shutil
 import socket
-import subprocess
-import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -17,37 +12,6 @@ import pytest
 
 from evenly import cached
 from evenly.redis import CODECS, OutageError, RedisCache, TieredCache
-
-
-def free_port() -> int:
-    """A port from below the range out of which the kernel serves others, so that it is still free when it is used."""
-    while True:
-        port = random.randrange(10_000, 32_000)
-        with contextlib.suppress(OSError), socket.socket() as probe:
-            probe.bind(("127.0.0.1", port))
-            return port
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[str]:
-    binary = shutil.which("redis-server")
-    assert binary, "please install redis-server"
-    port = free_port()
-    process = subprocess.Popen(
-        [binary, "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"],
-        stdout=subprocess.DEVNULL,
-    )
-    url = f"redis://127.0.0.1:{port}"
-    deadline = time.monotonic() + 20
-    while True:
-        try:
-            RedisCache(url).ready()
-            break
-        except OutageError:
-            assert time.monotonic() < deadline, "redis-server did not answer within 20 s"
-    yield url
-    process.terminate()
-    process.wait(20)
 
 
 @pytest.fixture(params=[RedisCache, TieredCache])
@@ -119,11 +83,16 @@ def test_limits_are_told(make: Any) -> None:
         (lambda: make(codec="xml"), "unknown codec 'xml'"),
         (lambda: make(on_outage="hope"), "on_outage 'hope'"),
         (lambda: RedisCache("http://localhost"), "http"),
+        (lambda: RedisCache(ttl=0), "ttl 0 s .must be longer"),
+        (lambda: RedisCache(max_value_bytes=-1), "max_value_bytes -1"),
+        (lambda: TieredCache(-1, RedisCache()), "near -1"),
     ):
         with pytest.raises(ValueError, match=message):
             attempt()
     with pytest.raises(TypeError, match="key 5"):
         cache.get(5)
+    with pytest.raises(TypeError, match="not iterable"):
+        iter(cache)
 
 
 def test_an_outage_is_a_miss_unless_asked_for() -> None:

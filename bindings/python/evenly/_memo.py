@@ -52,16 +52,22 @@ def cached(
     tasks of one event loop, one computes and the others get its result; errors are passed on and not remembered.
     The function gets `cache`, `cache_info()`, `cache_clear()`, `cache_key(...)` and `__wrapped__`.
     """
+    if isinstance(cache, type) and hasattr(cache, "__getitem__"):
+        raise TypeError(f"cache {cache.__name__} (must be a cache, not its class)")
     if callable(cache) and not hasattr(cache, "__getitem__"):
         return _decorate(cache, Cache(128), None)
     if cache is None:
         cache = Cache(math.inf if maxsize is None else maxsize, policy=policy, ttl=ttl)
+    elif not hasattr(cache, "__getitem__") or not hasattr(cache, "get"):
+        raise TypeError(f"cache {cache!r} (must be a cache or another mutable mapping)")
     elif maxsize != 128 or ttl is not None or policy != "lru":
         raise ValueError("cached() takes a cache, or maxsize, ttl and policy for one of its own, not both")
     return lambda function: _decorate(function, cache, key)
 
 
 def _decorate(function: Callable[..., Any], cache: Any, key: Callable[..., Any] | None) -> Any:
+    if not callable(function):
+        raise TypeError(f"{function!r} is no function that could be cached")
     is_async = inspect.iscoroutinefunction(function)
     if key is None:
         # A store of bytes needs keys that mean the same in every process.

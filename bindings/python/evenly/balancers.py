@@ -14,6 +14,8 @@ itself if it is a `str`, else `name(object)`. Placement depends on names and wei
 
 from __future__ import annotations
 
+import operator
+import threading
 from collections.abc import Hashable, Iterable, Iterator, Mapping
 from typing import Any, Callable, NamedTuple, TypeVar, Union
 
@@ -38,6 +40,9 @@ __all__ = [
 ]
 
 T = TypeVar("T", bound=Hashable)
+
+#: Held while nodes come or go, so that of two changes at once neither is lost.
+_changing = threading.Lock()
 
 #: The names of all algorithms a `Pool` knows.
 ALGORITHMS: tuple[str, ...] = _evenly.ALGORITHMS
@@ -84,7 +89,10 @@ class Pool(_evenly.PoolBase[T]):
     ) -> Pool[T]:
         options = _options(points, bound, first_turn, slots, scheme)
         naming = name or _pool_name
-        listed = [(naming(member), weight, member) for member, weight in _listed(members)]
+        listed = _rows([(naming(member), weight, member) for member, weight in _listed(members)])
+        if seed is not None:
+            _whole("seed", seed, 2**64 - 1)
+        _whole("panic_threshold", panic_threshold, 2**32 - 1)
         pool: Pool[T] = super().__new__(cls, listed, algorithm, options, seed, panic_threshold, slow_start)
         pool._name = naming
         return pool
@@ -93,7 +101,8 @@ class Pool(_evenly.PoolBase[T]):
 
     def add(self, member: T, weight: int = 1) -> None:
         """Adds a member; with requests still in flight from before, it comes back with its load."""
-        self._add(self._name(member), weight, member)
+        id = self._name(member)
+        self._add(id, _weight(id, weight), member)
 
     def remove(self, member: T) -> None:
         """Removes a member: no new picks. Leases under way go on."""
@@ -101,7 +110,8 @@ class Pool(_evenly.PoolBase[T]):
 
     def set_weight(self, member: T, weight: int) -> None:
         """Gives a member another weight, 1 to 65,535."""
-        self._set_weight(self._name(member), weight)
+        id = self._name(member)
+        self._set_weight(id, _weight(id, weight))
 
     def set_up(self, member: T, is_up: bool) -> bool:
         """Tells whether a member is up, as health checks see it; returns whether that is new."""
@@ -145,6 +155,7 @@ class _Keyed(_evenly.Placement[T]):
 
     _name: Callable[[T], str]
     _nodes: dict[str, tuple[T, int]]
+    _recipe: tuple[str, dict[str, Any]]
 
     @classmethod
     def _place(cls, algorithm: str, members: Any, name: Callable[[Any], str] | None, **options: Any) -> Any:
@@ -153,33 +164,39 @@ class _Keyed(_evenly.Placement[T]):
         for member, weight in _listed(members):
             if nodes.setdefault(naming(member), (member, weight))[0] is not member:
                 raise ValueError(f"member {naming(member)!r} is there twice")
-        placed = cls._bare(algorithm, options, _rows(nodes))
-        placed._name, placed._nodes = naming, nodes
+        placed = cls._bare(algorithm, options, nodes)
+        placed._name, placed._nodes, placed._recipe = naming, nodes, (algorithm, options)
         return placed
 
     @classmethod
-    def _bare(cls, algorithm: str, options: dict[str, Any], rows: list[tuple[str, int, Any]]) -> Any:
-        return _evenly.Placement.__new__(cls, algorithm, _options(**options), rows)
+    def _bare(cls, algorithm: str, options: dict[str, Any], nodes: dict[str, tuple[Any, int]]) -> Any:
+        return _evenly.Placement.__new__(cls, algorithm, _options(**options), _rows_of(nodes))
 
     def add(self, member: T, weight: int = 1) -> None:
         """Adds a node, or gives it another weight: it takes over its share of keys, and no other key moves."""
-        self._change({**self._nodes, self._name(member): (member, weight)})
+        with _changing:
+            self._change({**self._nodes, self._name(member): (member, weight)})
 
     def remove(self, member: T) -> None:
         """Removes a node: its keys go to the others, and no other key moves."""
-        left = dict(self._nodes)
-        if left.pop(self._name(member), None) is None:
-            raise KeyError(member)
-        self._change(left)
+        with _changing:
+            left = dict(self._nodes)
+            if left.pop(self._name(member), None) is None:
+                raise KeyError(member)
+            self._change(left)
 
     def _change(self, nodes: dict[str, tuple[T, int]]) -> None:
-        self._replace(_rows(nodes))
+        self._replace(_rows_of(nodes))
         self._nodes = nodes
 
     @property
     def weights(self) -> dict[T, int]:
         """The nodes and their weights."""
         return dict(self._nodes.values())
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """What is placed and how; a copy places alike, in any process."""
+        return _placed, (type(self), *self._recipe, self._nodes), self.__dict__
 
     def __contains__(self, member: Any) -> bool:
         return self._name(member) in self._nodes
@@ -271,18 +288,24 @@ class HashRing:
         """The nodes, by uhashring's other name."""
         return self.nodes
 
+    def __repr__(self) -> str:
+        weights = {node: conf["weight"] for node, conf in self.nodes.items()}
+        return f"HashRing({weights!r}, hash_fn={'ketama' if self._is_ketama else None!r})"
+
     def add_node(self, nodename: str, conf: Any = 1) -> None:
         """Adds a node."""
-        self._configure({nodename: conf})
+        with _changing:
+            self._configure({nodename: conf})
 
     __setitem__ = add_node
 
     def remove_node(self, nodename: str) -> None:
         """Removes a node."""
-        if nodename not in self.nodes:
-            raise KeyError(f"node {nodename!r} not found, available nodes: {list(self.nodes)}")
-        del self.nodes[nodename]
-        self._configure({})
+        with _changing:
+            if nodename not in self.nodes:
+                raise KeyError(f"node {nodename!r} not found, available nodes: {list(self.nodes)}")
+            del self.nodes[nodename]
+            self._configure({})
 
     __delitem__ = remove_node
 
@@ -342,13 +365,32 @@ class HashRing:
 def _options(
     points: int = 160, bound: float = 1.25, first_turn: int = 0, slots: int = 65537, scheme: str = "nginx"
 ) -> dict[str, Any]:
+    for name, number, limit in (
+        ("points", points, 2**32 - 1), ("first_turn", first_turn, 2**64 - 1), ("slots", slots, 2**32 - 1)
+    ):
+        _whole(name, number, limit)
     return {"points": points, "bound": bound, "first_turn": first_turn, "slots": slots, "scheme": scheme}
+
+
+def _whole(name: str, number: int, limit: int) -> None:
+    if not 0 <= operator.index(number) <= limit:
+        raise ValueError(f"{name} {number} (must be 0 to {limit})")
+
+
+def _weight(id: str, weight: int) -> int:
+    try:
+        whole = operator.index(weight)
+    except TypeError:
+        raise TypeError(f'weight {weight!r} for member "{id}" (must be a whole number)') from None
+    if not 1 <= whole <= 65_535:
+        raise ValueError(f'weight {whole} for member "{id}" (must be 1 to 65535)')
+    return whole
 
 
 def _listed(members: Any) -> list[tuple[Any, int]]:
     if isinstance(members, Mapping):
         return list(members.items())
-    if isinstance(members, (str, bytes)):
+    if isinstance(members, (str, bytes)) or not isinstance(members, Iterable):
         raise TypeError(f"members {members!r} (must be a list or a mapping; for a single one, a list of it)")
     pairs = []
     for member in members:
@@ -357,8 +399,16 @@ def _listed(members: Any) -> list[tuple[Any, int]]:
     return pairs
 
 
-def _rows(nodes: dict[str, tuple[Any, int]]) -> list[tuple[str, int, Any]]:
-    return [(name, weight, member) for name, (member, weight) in nodes.items()]
+def _rows(members: list[tuple[str, int, Any]]) -> list[tuple[str, int, Any]]:
+    return [(id, _weight(id, weight), member) for id, weight, member in members]
+
+
+def _rows_of(nodes: dict[str, tuple[Any, int]]) -> list[tuple[str, int, Any]]:
+    return _rows([(id, weight, member) for id, (member, weight) in nodes.items()])
+
+
+def _placed(kind: type[_Keyed[Any]], algorithm: str, options: dict[str, Any], nodes: dict[str, tuple[Any, int]]) -> Any:
+    return kind._bare(algorithm, options, nodes)
 
 
 def _stable_name(member: Any) -> str:
@@ -371,8 +421,6 @@ def _stable_name(member: Any) -> str:
     if isinstance(member, tuple):
         return ":".join(_stable_name(part) for part in member)
     return str(member)
-
-
 
 
 def _pool_name(member: Any) -> str:

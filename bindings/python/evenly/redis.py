@@ -79,6 +79,10 @@ class RedisCache:
     ) -> None:
         if on_outage not in ("miss", "raise"):
             raise ValueError(f"on_outage {on_outage!r} (must be 'miss' or 'raise')")
+        if max_value_bytes < 0:
+            raise ValueError(f"max_value_bytes {max_value_bytes} (must be 0 or more)")
+        if not ttl > 0:
+            raise ValueError(f"ttl {ttl!r} s (must be longer than nothing)")
         arguments = (url, namespace, response_timeout, connect_timeout, max_value_bytes)
         self._open(arguments, ttl, codec, on_outage == "raise")
 
@@ -153,6 +157,9 @@ class RedisCache:
 
     def __setitem__(self, key: str | bytes, value: Any) -> None:
         self.insert(key, value)
+
+    #: The keys are not ours alone: there is no walk over them.
+    __iter__: None = None
 
     def __delitem__(self, key: str | bytes) -> None:
         if not self.delete(key):
@@ -251,6 +258,8 @@ class TieredCache(RedisCache):
     def __init__(self, near: int, far: RedisCache, *, near_ttl: float = 60.0) -> None:
         if not isinstance(far, RedisCache) or far._near is not None:
             raise TypeError(f"far {far!r} (must be a RedisCache)")
+        if not isinstance(near, int) or near < 0:
+            raise ValueError(f"near {near!r} (must be a number of bytes, 0 or more)")
         self._near = (near, near_ttl)
         self._open(far._arguments, far.ttl, far.codec, far._raises)
 
@@ -285,8 +294,10 @@ def _codec(name: str) -> tuple[Callable[[Any], bytes], Callable[[bytes], Any]]:
     if name == "bytes":
         return _to_bytes, bytes
     if name == "msgpack":
-        import msgpack  # type: ignore[import-untyped]
-
+        try:
+            import msgpack  # type: ignore[import-untyped]
+        except ModuleNotFoundError as error:
+            raise ModuleNotFoundError("codec 'msgpack' needs a package: pip install msgpack", name="msgpack") from error
         return msgpack.packb, msgpack.unpackb
     if name == "pickle":
         return pickle.dumps, pickle.loads

@@ -1,22 +1,26 @@
 """How fast is the Python package, beside its rivals, in one sitting?
 
-    bindings/speed.py                     # ns: the median of rounds in which all take turns
-    bindings/speed.py --instructions      # instructions by valgrind's cachegrind: the figure that noise does not touch
+    bindings/speed.py                     # everything, then the goals and whether they are met
     bindings/speed.py --only get,ring     # some of the tables
 
 Makes `.venv-speed` of /usr/bin/python3.11 (Debian's, optimised; an unoptimised build flatters compiled code), with the rivals
 and a release wheel of the package (`maturin build --profile wheel`, or EVENLY_WHEEL=path). Every statement is the body of one
-`for` loop over prepared keys; the loop itself is measured too and subtracted.
+`for` loop over prepared keys; the loop itself is measured too and subtracted. Nanoseconds are the median of rounds in which
+all take turns; instructions are by valgrind's cachegrind, the figure that noise does not touch. What was seen goes to
+target/bench/python.json, with commit, machine and command.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import pathlib
+import shutil
 import statistics
 import subprocess
 import sys
+import textwrap
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 VENV = ROOT / ".venv-speed"
@@ -26,6 +30,7 @@ RIVALS = [
 
 KEYS = "keys = ['key-%d' % n for n in range(1000)] * (N // 1000)\n"
 FILLED = "for key in keys[:1000]: c[key] = key\n"
+OTHERS = "keys = [key[:3] + key[3:] for key in keys]\n"
 SQUARE = "def square(x): return x * x\n"
 NODES = "nodes = ['10.0.%d.%d:11211' % (n // 250, n % 250) for n in range(1000)]\n"
 
@@ -38,6 +43,12 @@ TABLES: dict[str, dict[str, tuple[str, str]]] = {
         "cachebox TTLCache.get": ("from cachebox import TTLCache\nc = TTLCache(2000, 600)\n" + FILLED, "c.get(key)"),
         "cachetools LRUCache.get": ("from cachetools import LRUCache\nc = LRUCache(2000)\n" + FILLED, "c.get(key)"),
         "dict.get": ("c = {}\n" + FILLED, "c.get(key)"),
+    },
+    "equal": {
+        "evenly LRUCache.get, another str": (
+            "from evenly.cache import LRUCache\nc = LRUCache(2000)\n" + FILLED + OTHERS, "c.get(key)"),
+        "cachebox LRUCache.get, another str": (
+            "from cachebox import LRUCache\nc = LRUCache(2000)\n" + FILLED + OTHERS, "c.get(key)"),
     },
     "subscript": {
         "evenly LRUCache[]": ("from evenly.cache import LRUCache\nc = LRUCache(2000)\n" + FILLED, "c[key]"),
@@ -73,6 +84,10 @@ TABLES: dict[str, dict[str, tuple[str, str]]] = {
         "evenly p2c + release": ("from evenly.balancers import Pool\nc = Pool(['%d' % n for n in range(10)])\n", "c.pick()"),
         "roundrobin smooth": (
             "import roundrobin\nc = roundrobin.smooth([('%d' % n, 1) for n in range(10)])\n", "c()"),
+        "P2C by hand": (
+            "import random\nnames, load = ['%d' % n for n in range(10)], [0] * 10\n"
+            "def c():\n    a, b = random.randrange(10), random.randrange(10)\n    best = a if load[a] <= load[b] else b\n"
+            "    load[best] += 1\n    load[best] -= 1\n    return names[best]\n", "c()"),
     },
     "batch": {
         "evenly Ring.assign, 10,000 keys": (
@@ -136,34 +151,75 @@ PROGRAMS: dict[str, str] = {
             server.terminate(); server.wait()
     """,
     "ratio": """
-        import bisect, itertools, random
-        from evenly.cache import TinyLFUCache, Cache
+        import bisect, gzip, itertools, os, pathlib, random
+        from evenly.cache import Cache, TinyLFUCache
         from theine import Cache as Theine
-        rng = random.Random(1)
-        sums = list(itertools.accumulate(1 / n ** 0.9 for n in range(1, 100_001)))
-        trace = ['%d' % bisect.bisect(sums, rng.random() * sums[-1]) for _ in range(400_000)]
-        def ours(cache):
+        def ours(cache, trace):
             hits = 0
             for key in trace:
                 if cache.get(key) is None: cache[key] = key
                 else: hits += 1
             return hits
-        def theirs(cache):
+        def theirs(cache, trace):
             hits = 0
             for key in trace:
                 found, ok = cache.get(key)
                 if ok: hits += 1
                 else: cache.set(key, key)
             return hits
-        for label, play, make in (
-            ('evenly TinyLFUCache', ours, lambda: TinyLFUCache(1000)),
-            ('evenly Cache auto', ours, lambda: Cache(1000, policy='auto')),
-            ('theine', theirs, lambda: Theine(1000)),
-        ):
-            told[label + ', hit ratio %'] = [play(make()) / len(trace) * 100]
-            show(label + ', ns an access', lambda: play(make()), 1e9 / len(trace), 3)
+        caches = {
+            'evenly TinyLFUCache': (ours, TinyLFUCache),
+            'evenly Cache auto': (ours, lambda size: Cache(size, policy='auto')),
+            'theine': (theirs, Theine),
+        }
+        def ratios(name, trace, size):
+            for label, (play, make) in caches.items():
+                told[f'{label}, {name}, %'] = [play(make(size), trace) / len(trace) * 100]
+        rng = random.Random(1)
+        sums = list(itertools.accumulate(1 / n ** 0.9 for n in range(1, 100_001)))
+        zipf = ['%d' % bisect.bisect(sums, rng.random() * sums[-1]) for _ in range(400_000)]
+        ratios('zipf 0.9, 1,000 entries', zipf, 1000)
+        for label, (play, make) in caches.items():
+            show(f'{label}, zipf 0.9, ns an access', lambda: play(make(1000), zipf), 1e9 / len(zipf), 3)
+        folder = pathlib.Path(os.environ['EVENLY_TRACES'])
+        for path in sorted(folder.glob('*.txt.gz')) if folder.is_dir() else ():
+            trace = []
+            with gzip.open(path, 'rt') as lines:
+                for line in lines:
+                    if line[0] == '#': continue
+                    first, _, count = line.split()[0].partition('+')
+                    trace += ['%d' % (int(first) + n) for n in range(int(count or 1))]
+                    if len(trace) >= 300_000: break
+            unique = len(set(trace))
+            for share in (1, 10):
+                ratios(f'{path.name[:-7]}, {share} % of {unique:,} keys', trace, max(1, unique * share // 100))
     """,
 }
+
+#: What was asked for: ours, a rival's, and at most (or, with "≥", at least) so many times as much. Without a rival: so much.
+GOALS: list[tuple[str, str, str | None, str, float]] = [
+    ("instructions: get", "evenly LRUCache.get", "cachebox LRUCache.get", "≤", 1.0),
+    ("instructions: get", "evenly TTLCache.get", "evenly LRUCache.get", "≤", 1.15),
+    ("instructions: evict", "evenly insert + evict", "cachebox insert + evict", "≤", 1.0),
+    ("instructions: cached", "evenly @cached(ttl=600)", "functools.lru_cache", "≤", 1.5),
+    ("instructions: cached", "evenly @cached(ttl=600)", "cachebox @cached", "≥", 3),
+    ("instructions: cached", "evenly @cached(ttl=600)", "moka-py @cached", "≥", 3),
+    ("async", "evenly @cached, ns a hit", "moka-py @cached, ns a hit", "≤", 0.6),
+    ("ring", "evenly Ring[]", "uhashring ketama", "≥", 8),
+    ("ring", "evenly HashRing ketama", "uhashring ketama", "≥", 8),
+    ("batch", "evenly Ring.assign, 10,000 keys", "uhashring, 10,000 keys", "≥", 20),
+    ("build", "evenly Ring, 1000 x 160, ms", "uhashring ketama, ms", "≥", 50),
+    ("pick", "evenly round_robin", None, "≤", 150),
+    ("pick", "evenly p2c + release", None, "≤", 250),
+    ("redis", "evenly get, 1 threads, us", "redis-py get, 1 threads, us", "≥", 2),
+    ("redis", "evenly get, 4 threads, us", "redis-py get, 4 threads, us", "≥", 3),
+    ("ratio", "evenly Cache auto, zipf 0.9, 1,000 entries, %", "theine, zipf 0.9, 1,000 entries, %", "≤", 1.0),
+    ("ratio", "evenly TinyLFUCache, zipf 0.9, ns an access", None, "≤", 300),
+    ("ratio", "evenly Cache auto, zipf 0.9, ns an access", None, "≤", 300),
+]
+
+#: Tables also told in instructions.
+COUNTED = ("get", "equal", "subscript", "evict", "cached")
 
 
 def loop(setup: str, body: str, rounds: int) -> str:
@@ -193,8 +249,6 @@ def nanoseconds(cases: dict[str, tuple[str, str]]) -> dict[str, tuple[float, flo
         "print(json.dumps(times))",
     ]
     told = subprocess.run([python(), "-c", "\n".join(code)], check=True, capture_output=True, text=True)
-    import json
-
     times = json.loads(told.stdout)
     empty = statistics.median(times.pop(""))
     return {
@@ -220,9 +274,6 @@ def instructions(setup: str, body: str) -> float:
 
 
 def program(body: str) -> dict[str, list[float]]:
-    import json
-    import textwrap
-
     head = (
         "import json, time\ntold = {}\n"
         "def show(label, run, scale, rounds=9):\n"
@@ -235,22 +286,77 @@ def program(body: str) -> dict[str, list[float]]:
     return json.loads(done.stdout.splitlines()[-1])
 
 
+Rows = dict[str, tuple[float, float, float]]
+
+
+def measure(tables: list[str]) -> dict[str, Rows]:
+    seen: dict[str, Rows] = {}
+    for table in tables:
+        if table in PROGRAMS:
+            rows = program(PROGRAMS[table])
+            seen[table] = {label: (statistics.median(row), min(row), max(row)) for label, row in rows.items()}
+        else:
+            seen[table] = nanoseconds(TABLES[table])
+        show(table, seen[table], "" if table in PROGRAMS else "ns")
+        if table in COUNTED and shutil.which("valgrind"):
+            name = f"instructions: {table}"
+            counts = {label: instructions(*case) for label, case in TABLES[table].items()}
+            seen[name] = {label: (count, count, count) for label, count in counts.items()}
+            show(name, seen[name], "")
+    return seen
+
+
+def show(table: str, rows: Rows, unit: str) -> None:
+    print(f"\n{table}")
+    for label, (median, low, high) in rows.items():
+        spread = "" if low == high else f"   ({low:,.1f} to {high:,.1f})"
+        print(f"  {label:50} {median:12,.1f} {unit}{spread}", flush=True)
+
+
+def judge(seen: dict[str, Rows]) -> None:
+    print("\ngoals")
+    for table, ours, rival, relation, bound in GOALS:
+        if table not in seen:
+            continue
+        mine = seen[table][ours][0]
+        if rival is None:
+            found, what = mine, ours
+        else:
+            theirs = seen[table][rival][0]
+            # A ratio of hits is better the larger: turned round, "at most once theirs" means at least as many.
+            is_better_larger = relation == "≥" or ours.endswith("%")
+            found, what = (theirs / mine if is_better_larger else mine / theirs), f"{ours} : {rival}"
+        is_met = found >= bound if relation == "≥" else found <= bound
+        print(f"  {'met   ' if is_met else 'MISSED'} {found:8.2f} {relation} {bound:<6} {what}   ({table})")
+
+
+def here() -> dict[str, object]:
+    def told(*command: str) -> str:
+        return subprocess.run(command, cwd=ROOT, check=False, capture_output=True, text=True).stdout.strip()
+
+    model = [line.split(":")[1].strip() for line in open("/proc/cpuinfo") if line.startswith("model name")]
+    return {
+        "commit": told("git", "describe", "--always", "--dirty"),
+        "machine": f"{len(model)} x {model[0] if model else 'unknown'}",
+        "load": os.getloadavg()[0],
+        "python": told(python(), "--version"),
+        "command": " ".join(sys.argv),
+    }
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--instructions", action="store_true")
-    parser.add_argument("--only", default=",".join([*TABLES, *PROGRAMS]))
+    parser.add_argument("--only", help="tables, with commas: " + "; ".join([*TABLES, *PROGRAMS]))
     options = parser.parse_args()
-    for table in options.only.split(","):
-        print(f"\n{table}")
-        if table in PROGRAMS:
-            for label, values in program(PROGRAMS[table]).items():
-                print(f"  {label:34} {statistics.median(values):10,.1f}   ({min(values):,.1f} to {max(values):,.1f})", flush=True)
-        elif options.instructions:
-            for label, (setup, body) in TABLES[table].items():
-                print(f"  {label:32} {instructions(setup, body):10,.0f} instructions", flush=True)
-        else:
-            for label, (median, low, high) in nanoseconds(TABLES[table]).items():
-                print(f"  {label:32} {median:10,.1f} ns   ({low:,.1f} to {high:,.1f})", flush=True)
+    os.environ.setdefault("EVENLY_TRACES", str(ROOT.parent / "shared" / "traces"))
+    tables = options.only.split(",") if options.only else [*TABLES, *PROGRAMS]
+    about = here()
+    print(", ".join(f"{name} {value}" for name, value in about.items()))
+    seen = measure(tables)
+    judge(seen)
+    target = ROOT / "target" / "bench"
+    target.mkdir(parents=True, exist_ok=True)
+    (target / "python.json").write_text(json.dumps({**about, "seen": seen}, indent=1) + "\n")
     return 0
 
 

@@ -21,7 +21,8 @@
 //! write to the server can write entries.
 
 use bytes::{BufMut, Bytes};
-use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
+use twox_hash::XxHash3_64;
+use xxhash_rust::xxh3::xxh3_64;
 
 /// Bytes before the value.
 pub(super) const HEADER_LEN: usize = 40;
@@ -99,7 +100,7 @@ pub(super) fn header(key: &[u8], value: &[u8], expires_at_ms: u64) -> [u8; HEADE
     rest.put_u64_le(value.len() as u64);
     rest.put_u64_le(expires_at_ms);
     rest.put_u64_le(key_hash);
-    rest.put_u64_le(xxh3_64_with_seed(value, key_hash));
+    rest.put_u64_le(value_hash(value, key_hash));
     header
 }
 
@@ -112,7 +113,7 @@ pub(super) fn open(key: &[u8], stored: &Bytes) -> Result<Entry, Oddity> {
         std::cmp::Ordering::Greater => return Err(Oddity::Long),
         std::cmp::Ordering::Equal => {}
     }
-    if xxh3_64_with_seed(&value, head.key_hash) != head.checksum {
+    if value_hash(&value, head.key_hash) != head.checksum {
         return Err(Oddity::Corrupt);
     }
     Ok(Entry { value, expires_at_ms: head.expires_at_ms })
@@ -159,9 +160,16 @@ impl Head {
     }
 }
 
+/// xxh3 of a value: a megabyte at times, so by the hasher that looks for AVX2 when it runs. Keys are short.
+fn value_hash(value: &[u8], key_hash: u64) -> u64 {
+    XxHash3_64::oneshot_with_seed(key_hash, value)
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
+
+    use xxhash_rust::xxh3::xxh3_64_with_seed;
 
     use super::*;
 

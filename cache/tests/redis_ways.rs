@@ -389,6 +389,16 @@ async fn a_lost_master_costs_its_own_keys_until_its_replica_takes_over() {
 }
 
 #[tokio::test]
+async fn a_sentinel_that_is_none_says_so() {
+    let server = RedisServer::start();
+    let error = open(&format!("redis+sentinel://{}/main", server.address())).ready().await.unwrap_err();
+    assert!(
+        error.to_string().ends_with(&format!("sentinel {}: is no Sentinel", server.address())),
+        "{error}"
+    );
+}
+
+#[tokio::test]
 async fn a_cluster_that_is_none_says_so() {
     let server = RedisServer::start();
     let store = open(&format!("redis+cluster://{}", server.address()));

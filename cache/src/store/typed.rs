@@ -44,6 +44,15 @@ pub struct Typed<S, V> {
 }
 
 /// How values become bytes.
+///
+/// ```
+/// use cache::store::Codec;
+///
+/// assert_eq!(Codec::Json.encode(&("shoe", 42))?, br#"["shoe",42]"#);
+/// assert_eq!(Codec::MessagePack.encode(&("shoe", 42))?, b"\x92\xA4shoe\x2A");
+/// assert_eq!(Codec::Json.decode::<(String, u8)>(b"[\"shoe\", 42]")?, ("shoe".to_owned(), 42));
+/// # Ok::<(), cache::store::StoreError>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Codec {
     /// Readable in `redis-cli` and by every language.

@@ -156,6 +156,9 @@ pub(super) async fn ping(connection: &mut MultiplexedConnection, nonce: u64) -> 
     match connection.send_packed_command(&command).await {
         Ok(Value::BulkString(echo)) if echo == nonce.as_bytes() => Ok(()),
         Ok(Value::ServerError(error)) if error.code() == "NOPERM" => Ok(()),
+        Ok(Value::ServerError(error)) if error.code() == "NOAUTH" => {
+            Err("it asks for a password, and none was given (NOAUTH)".to_owned())
+        }
         Ok(Value::ServerError(error)) => {
             Err(format!("PING: {} {}", error.code(), error.details().unwrap_or("")))
         }

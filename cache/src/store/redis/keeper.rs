@@ -65,7 +65,7 @@ pub(super) async fn keep(state: Arc<State>) {
                 reason
             }
             Ok(Err(reason)) => reason,
-            Err(_) => format!("no connection within {:?}", limits.connect),
+            Err(_) => format!("no connection within {:?}, with name lookup, TLS and login", limits.connect),
         };
         down(&state, &reason);
         sleep(backoff.wait()).await;

@@ -45,6 +45,11 @@ fn read_answer(answer: Value, master: &str) -> Result<Address, String> {
     let parts = match answer {
         Value::Array(parts) => parts,
         Value::Nil => return Err(format!("knows no master {master:?}")),
+        Value::ServerError(error)
+            if error.details().is_some_and(|told| told.starts_with("unknown command")) =>
+        {
+            return Err("is no Sentinel".to_owned());
+        }
         Value::ServerError(error) => {
             return Err(format!("{} {}", error.code(), error.details().unwrap_or_default()));
         }

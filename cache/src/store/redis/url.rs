@@ -7,6 +7,13 @@ use super::{
 
 pub(super) fn parse(url: &str) -> Result<RedisConfig, String> {
     let Some((scheme, rest)) = url.split_once("://") else {
+        if url.contains(['/', '@', '?']) && !url.starts_with('/') {
+            // Not shown: there may be a password in it.
+            return Err(
+                "a Redis URL without \"://\" (must be redis://host[:port][/db], host:port or /path/to.sock)"
+                    .to_owned(),
+            );
+        }
         return Ok(RedisConfig::single(url.parse()?));
     };
     let (rest, query) = rest.split_once('?').unwrap_or((rest, ""));
@@ -103,6 +110,9 @@ fn with_option(
 ) -> Result<RedisConfig, String> {
     let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
     let value = decoded(value)?;
+    if value.is_empty() && matches!(name, "ca" | "cert" | "key" | "server_name") {
+        return Err(format!("option {name:?} of a Redis URL without a value"));
+    }
     match (name, &mut config.tls) {
         ("db", _) => return Ok(config.database(number(&value)?)),
         ("user", _) => return Ok(config.user(value)),
@@ -215,6 +225,9 @@ mod tests {
         for (url, says) in [
             ("http://h", "scheme \"http\""),
             ("redis://a,b", "several hosts"),
+            ("redis:/h", "without \"://\""),
+            ("h:6379/2", "without \"://\""),
+            ("rediss://h?ca=", "option \"ca\" of a Redis URL without a value"),
             ("redis://h/x", "database \"x\" (must be a number)"),
             ("redis://h/1/2", "\"2\" after the database number"),
             ("redis://user@h", "user without password"),

@@ -132,12 +132,15 @@ fuzz:
 		$(FUZZ) run $(FUZZ_FLAGS) $$target fuzz/corpus/$$target fuzz/seeds/$$target -- -max_total_time=$(FUZZ_SECONDS) || exit 1; \
 	done
 
-# The dashboard in headless Chromium, with real clicks; screenshots in target/dashboard. Needs chromium, chromium-driver
-# and selenium, which is why it is not part of `make test`; the page's structure is (proxy/tests/admin.rs).
+
+# The dashboard in headless Chromium, with real clicks; screenshots in target/dashboard. Needs chromium and
+# chromium-driver, which is why it is not part of `make test`; the page's structure is (proxy/tests/admin.rs).
 .PHONY: dashboard
 dashboard:
 	cargo build --package evenly
-	python3 scripts/dashboard.py target/debug/evenly target/dashboard
+	test -x target/selenium/bin/pip || python3 -m venv target/selenium
+	target/selenium/bin/pip install --quiet selenium
+	target/selenium/bin/python scripts/dashboard.py target/debug/evenly target/dashboard
 
 # The scoreboard: everything with its rivals in the same run, tables here and JSON in target/bench (benches/README.md).
 # `bench-quick` is a look of at most five minutes after the build. `pictures` draws docs/pictures from the last run.

@@ -16,7 +16,10 @@ use std::{
     time::Duration,
 };
 
-use notify::{RecommendedWatcher, RecursiveMode, Watcher as _};
+use notify::{
+    EventKind, RecommendedWatcher, RecursiveMode, Watcher as _,
+    event::{AccessKind, AccessMode},
+};
 use tokio::{
     sync::mpsc,
     time::{Instant, sleep, timeout_at},
@@ -35,9 +38,11 @@ impl FileWatch {
     /// Begins to watch. Without the system's help (inotify's limits are reached) it looks now and then instead.
     pub(crate) fn new(file: &Path) -> FileWatch {
         let (sender, events) = mpsc::channel(1);
-        let told = move |_event| {
+        let told = move |event: notify::Result<notify::Event>| {
             // Full means that somebody has been told already.
-            let _ = sender.try_send(());
+            if !event.is_ok_and(|event| is_only_read(event.kind)) {
+                let _ = sender.try_send(());
+            }
         };
         let watcher = notify::recommended_watcher(told);
         if let Err(error) = &watcher {
@@ -92,7 +97,38 @@ impl FileWatch {
     }
 }
 
+/// Whoever looks opens and reads the file: that is no change, and no reason to look again.
+fn is_only_read(kind: EventKind) -> bool {
+    matches!(kind, EventKind::Access(access) if access != AccessKind::Close(AccessMode::Write))
+}
+
 /// How long it must be quiet before anybody looks.
 const QUIET: Duration = Duration::from_millis(50);
 /// How often to look when no event comes.
 const LOOK: Duration = Duration::from_secs(10);
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use tokio::time::timeout;
+
+    use super::*;
+
+    /// It looked at its own looking, twenty times a second.
+    #[tokio::test]
+    async fn reading_is_no_change_and_writing_is() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("cfg.toml");
+        fs::write(&file, "a").unwrap();
+        let mut watch = FileWatch::new(&file);
+        // What was written before may still be told.
+        let _ = timeout(QUIET * 4, watch.changed()).await;
+        for _ in 0..3 {
+            fs::read(&file).unwrap();
+        }
+        assert!(timeout(QUIET * 6, watch.changed()).await.is_err(), "nothing was changed");
+        fs::write(&file, "b").unwrap();
+        assert!(timeout(LOOK / 2, watch.changed()).await.is_ok());
+    }
+}

@@ -145,24 +145,25 @@ pub fn list(value: &HeaderValue) -> impl Iterator<Item = &[u8]> {
     value.as_bytes().split(|byte| *byte == b',').map(<[u8]>::trim_ascii).filter(|element| !element.is_empty())
 }
 
+/// Asked for every field of every message, so it looks at one letter before it compares words.
 fn is_hop_by_hop(name: &str) -> bool {
-    matches!(
-        name,
-        "connection"
-            | "keep-alive"
-            | "te"
-            | "transfer-encoding"
-            | "upgrade"
-            | "proxy"
-            | "proxy-connection"
-            | "proxy-authenticate"
-            | "proxy-authorization"
-            | "proxy-authentication-info"
-            | "http2-settings"
-            // CGI and WSGI servers would take these for the length that was checked.
-            | "content_length"
-            | "transfer_encoding"
-    )
+    match name.as_bytes().first() {
+        // CGI and WSGI servers would take `content_length` for the length that was checked.
+        Some(b'c') => matches!(name, "connection" | "content_length"),
+        Some(b'k') => name == "keep-alive",
+        Some(b't') => matches!(name, "te" | "transfer-encoding" | "transfer_encoding"),
+        Some(b'u') => name == "upgrade",
+        Some(b'p') => matches!(
+            name,
+            "proxy"
+                | "proxy-connection"
+                | "proxy-authenticate"
+                | "proxy-authorization"
+                | "proxy-authentication-info"
+        ),
+        Some(b'h') => name == "http2-settings",
+        _ => false,
+    }
 }
 
 /// The names `Connection` lists, except the options that are not fields and the two fields that must stay.

@@ -94,9 +94,11 @@ pub fn sanitise(parts: &mut Parts, limits: &Limits) -> Result<Target, Refusal> {
     }
     settle_expectation(parts)?;
     settle_max_forwards(parts)?;
-    let options = parts.headers.get_all(CONNECTION).iter().flat_map(list).count();
-    if options > CONNECTION_OPTIONS_MAX {
-        return Err(Refusal::Field("more than 64 options in connection"));
+    if parts.headers.contains_key(CONNECTION) {
+        let options = parts.headers.get_all(CONNECTION).iter().flat_map(list).count();
+        if options > CONNECTION_OPTIONS_MAX {
+            return Err(Refusal::Field("more than 64 options in connection"));
+        }
     }
     if parts.version == Version::HTTP_2 {
         join_cookies(&mut parts.headers);
@@ -182,6 +184,9 @@ fn settle_path(parts: &mut Parts) -> Result<Option<String>, Refusal> {
 }
 
 fn check_length(headers: &HeaderMap, version: Version, max: u64) -> Result<(), Refusal> {
+    if !headers.contains_key(TRANSFER_ENCODING) && !headers.contains_key(CONTENT_LENGTH) {
+        return Ok(());
+    }
     let mut encodings = headers.get_all(TRANSFER_ENCODING).iter();
     let encoding = encodings.next();
     let mut lengths = headers.get_all(CONTENT_LENGTH).iter();
@@ -212,6 +217,9 @@ fn has_content(headers: &HeaderMap) -> bool {
 
 /// The one expectation there is belongs to this hop: the server side answers it as soon as the body is wanted.
 fn settle_expectation(parts: &mut Parts) -> Result<(), Refusal> {
+    if !parts.headers.contains_key(EXPECT) {
+        return Ok(());
+    }
     let known = |line: &HeaderValue| line.as_bytes().eq_ignore_ascii_case(b"100-continue");
     let are_known = parts.headers.get_all(EXPECT).iter().all(known);
     parts.headers.remove(EXPECT);

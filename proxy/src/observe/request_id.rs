@@ -15,6 +15,11 @@ pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id"
 
 /// The id of a request with `headers`; afterwards it stands there once.
 pub(crate) fn settle(headers: &mut HeaderMap) -> HeaderValue {
+    if !headers.contains_key(REQUEST_ID) {
+        let id = make();
+        headers.insert(REQUEST_ID, id.clone());
+        return id;
+    }
     let mut given = headers.get_all(REQUEST_ID).iter();
     if let (Some(id), None) = (given.next(), given.next())
         && is_word(id.as_bytes())
@@ -34,9 +39,10 @@ fn make() -> HeaderValue {
         (random.hash_one(number), random.hash_one(number + 1))
     });
     let mut text = [0; 32];
-    for (place, letter) in text.iter_mut().enumerate() {
-        let half = if place < 16 { one } else { two };
-        *letter = HEX[(half >> (4 * (place % 16))) as usize & 15];
+    for (letters, half) in text.chunks_exact_mut(16).zip([one, two]) {
+        for (pair, byte) in letters.chunks_exact_mut(2).zip(half.to_le_bytes()) {
+            pair.copy_from_slice(&[HEX[usize::from(byte & 15)], HEX[usize::from(byte >> 4)]]);
+        }
     }
     HeaderValue::from_bytes(&text).expect("hexadecimal digits are allowed in a field")
 }

@@ -8,7 +8,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, Version, header, request::Parts};
+use http::{HeaderName, HeaderValue, Method, StatusCode, Uri, Version, header, request::Parts};
 
 use super::mask::Masked;
 use crate::config::LogField;
@@ -22,7 +22,8 @@ pub(crate) struct Entry {
     pub(crate) method: Method,
     pub(crate) target: Uri,
     pub(crate) version: Version,
-    pub(crate) headers: HeaderMap,
+    /// Those of its fields that the log asks for.
+    pub(crate) headers: Vec<(HeaderName, HeaderValue)>,
     pub(crate) status: Option<StatusCode>,
     pub(crate) bytes_in: u64,
     pub(crate) bytes_out: u64,
@@ -52,16 +53,13 @@ pub(super) enum Fact<'e> {
 
 impl Entry {
     /// What is known when a request has arrived. `wanted` are the fields that the log asks for.
-    pub(crate) fn new(began: SystemTime, client: IpAddr, parts: &Parts, wanted: &[http::HeaderName]) -> Self {
-        let mut headers = HeaderMap::with_capacity(wanted.len());
+    pub(crate) fn new(began: SystemTime, client: IpAddr, parts: &Parts, wanted: &[HeaderName]) -> Self {
+        let authority = || parts.uri.authority().and_then(|host| host.as_str().parse().ok());
+        let mut headers = Vec::with_capacity(wanted.len());
         for name in wanted {
-            if let Some(value) = parts.headers.get(name) {
-                headers.insert(name, value.clone());
-            } else if name == header::HOST
-                && let Some(host) = parts.uri.authority().and_then(|host| host.as_str().parse().ok())
-            {
-                headers.insert(name, host);
-            }
+            let value = parts.headers.get(name).cloned();
+            let value = value.or_else(|| if name == header::HOST { authority() } else { None });
+            headers.extend(value.map(|value| (name.clone(), value)));
         }
         Entry {
             began,
@@ -108,7 +106,7 @@ impl Entry {
                 Some(id) => Fact::Bytes(id.as_bytes()),
                 None => Fact::Missing,
             },
-            LogField::Referer => match self.headers.get(header::REFERER) {
+            LogField::Referer => match self.field(&header::REFERER) {
                 Some(referer) => Fact::Target(Masked::bytes(referer.as_bytes())),
                 None => Fact::Missing,
             },
@@ -120,8 +118,12 @@ impl Entry {
         }
     }
 
-    pub(super) fn header(&self, name: &http::HeaderName) -> Fact<'_> {
-        self.headers.get(name).map_or(Fact::Missing, |value| Fact::Bytes(value.as_bytes()))
+    pub(super) fn header(&self, name: &HeaderName) -> Fact<'_> {
+        self.field(name).map_or(Fact::Missing, |value| Fact::Bytes(value.as_bytes()))
+    }
+
+    fn field(&self, name: &HeaderName) -> Option<&HeaderValue> {
+        self.headers.iter().find(|(found, _)| found == name).map(|(_, value)| value)
     }
 }
 
@@ -162,7 +164,7 @@ mod tests {
         let h2 = Request::get("https://a.example/x?y=1").version(Version::HTTP_2);
         let told = entry(h2);
         assert_eq!(told.target, "/x?y=1");
-        assert_eq!(told.headers[header::HOST], "a.example");
+        assert_eq!(told.field(&header::HOST).unwrap(), "a.example");
         let tunnel = Request::connect("a.example:443").version(Version::HTTP_2);
         assert_eq!(entry(tunnel).target, "a.example:443");
         let forward = Request::get("http://b.example/z").header(header::HOST, "b.example");

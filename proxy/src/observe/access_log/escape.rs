@@ -36,14 +36,17 @@ fn json_char(out: &mut Vec<u8>, letter: char) {
 /// Appends `bytes` so that they can stand between quotes, and if there are no quotes between blanks: quotes,
 /// backslashes, and everything outside of printable ASCII become `\xHH`, as nginx writes them. So do blanks, if asked.
 pub(super) fn plain(out: &mut Vec<u8>, bytes: &[u8], escape_blanks: bool) {
-    for &byte in bytes {
-        let as_is = match byte {
-            b'"' | b'\\' => false,
-            b' ' => !escape_blanks,
-            byte => matches!(byte, b'!'..=b'~'),
-        };
-        if as_is {
-            out.push(byte);
+    let is_plain = |byte: &u8| match byte {
+        b'"' | b'\\' => false,
+        b' ' => !escape_blanks,
+        byte => matches!(byte, b'!'..=b'~'),
+    };
+    if bytes.iter().all(is_plain) {
+        return out.extend_from_slice(bytes);
+    }
+    for byte in bytes {
+        if is_plain(byte) {
+            out.push(*byte);
         } else {
             let (high, low) = (HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 15)]);
             out.extend_from_slice(&[b'\\', b'x', high, low]);

@@ -1,6 +1,7 @@
 //! An entry becomes a line.
 
 use std::{
+    cell::RefCell,
     io::Write,
     net::IpAddr,
     time::{Duration, SystemTime},
@@ -60,7 +61,7 @@ fn pattern(out: &mut Vec<u8>, pieces: &[Piece], entry: &Entry) {
     for piece in pieces {
         match piece {
             Piece::Literal(text) => {
-                is_quoted ^= text.matches('"').count() % 2 == 1;
+                is_quoted ^= text.bytes().filter(|byte| *byte == b'"').count() % 2 == 1;
                 out.extend_from_slice(text.as_bytes());
             }
             Piece::Field(field) => plain(out, &entry.fact(*field), !is_quoted),
@@ -79,6 +80,7 @@ fn plain(out: &mut Vec<u8>, fact: &Fact<'_>, escape_blanks: bool) {
         Fact::Millis(time) => millis(out, *time),
         Fact::Text(text) => out.extend_from_slice(text.as_bytes()),
         Fact::Bytes(bytes) => escape::plain(out, bytes, escape_blanks),
+        Fact::Target(target) if target.is_plain() => escape::plain(out, target.rest, escape_blanks),
         Fact::Target(target) => {
             let mut masked = Vec::with_capacity(128);
             target.write(&mut masked);
@@ -115,8 +117,25 @@ fn timestamp(out: &mut Vec<u8>, time: SystemTime) {
     out.push(b'Z');
 }
 
-/// `22/Nov/2026:18:30:18 +0000`
+/// `22/Nov/2026:18:30:18 +0000`, made once a second.
 fn clf_time(out: &mut Vec<u8>, time: SystemTime) {
+    let second = time.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs());
+    SECOND.with_borrow_mut(|(of, text)| {
+        if *of != second || text.is_empty() {
+            *of = second;
+            text.clear();
+            put_clf_time(text, time);
+        }
+        out.extend_from_slice(text);
+    });
+}
+
+thread_local! {
+    /// A second as the common log format has it.
+    static SECOND: RefCell<(u64, Vec<u8>)> = const { RefCell::new((0, Vec::new())) };
+}
+
+fn put_clf_time(out: &mut Vec<u8>, time: SystemTime) {
     let utc = time::OffsetDateTime::from(time);
     let (date, clock) = (utc.date(), utc.time());
     padded(out, date.day().into(), 2);
@@ -246,7 +265,8 @@ mod tests {
     #[test]
     fn a_client_cannot_fake_a_line() {
         let mut entry = entry();
-        entry.headers.insert("user-agent", HeaderValue::from_bytes(b"x\t\"} \xff").unwrap());
+        let agent = entry.headers.iter_mut().find(|(name, _)| name == http::header::USER_AGENT);
+        agent.unwrap().1 = HeaderValue::from_bytes(b"x\t\"} \xff").unwrap();
         entry.error = Some("broke\n127.0.0.1 - - fake".into());
         for format in ["json", "combined", "{error} {user_agent}"] {
             assert_eq!(line(format, &entry).matches('\n').count(), 1, "{format}");

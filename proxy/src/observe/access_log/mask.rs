@@ -10,7 +10,7 @@ use http::Uri;
 pub(super) struct Masked<'t> {
     scheme: &'t [u8],
     authority: &'t [u8],
-    rest: &'t [u8],
+    pub(super) rest: &'t [u8],
 }
 
 impl<'t> Masked<'t> {
@@ -39,6 +39,11 @@ impl<'t> Masked<'t> {
         let after = &text[colon + 3..];
         let end = after.iter().position(|byte| b"/?#".contains(byte)).unwrap_or(after.len());
         Masked { scheme: &text[..colon], authority: &after[..end], rest: &after[end..] }
+    }
+
+    /// There is only a path, and nothing to be masked in it.
+    pub(super) fn is_plain(&self) -> bool {
+        self.scheme.is_empty() && self.authority.is_empty() && !self.rest.contains(&b'?')
     }
 
     /// Appends the target; `***` stands for what is masked.

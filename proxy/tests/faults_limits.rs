@@ -66,7 +66,8 @@ fn slow_readers() {
     let each = (evenly.rss_kib().saturating_sub(before)) as f64 / count as f64;
     report.print(&format!("{count} slow readers"), &format!("{each:.0} KiB each"));
     report.none_failed();
-    assert!(each < 512.0, "{each} KiB");
+    // A piece of the answer, at most 64 KiB, and what the request itself needs; a dev build's is larger.
+    assert!(each < 160.0, "{each} KiB");
 }
 
 /// Heads that never end, and bodies that never end: closed when their time is over, and nobody else notices.

@@ -6,7 +6,6 @@ use std::{
     fs,
     io::{Read as _, Write as _},
     net::TcpStream,
-    process::Command,
     time::Duration,
 };
 
@@ -195,16 +194,6 @@ fn a_request_has_its_time_and_no_more() {
     assert_eq!(evenly.client().get("/").status, 200);
 }
 
-/// Connections from the proxy to the member.
-fn sockets(up: &Upstream) -> usize {
-    let output =
-        Command::new("ss").args(["-Htn", "state", "established", "dst", &up.address.to_string()]).output();
-    String::from_utf8(output.expect("this test needs ss: apt-get install iproute2").stdout)
-        .unwrap()
-        .lines()
-        .count()
-}
-
 #[test]
 fn a_client_that_does_not_read_is_let_go() {
     let up = Upstream::start("a");
@@ -212,7 +201,7 @@ fn a_client_that_does_not_read_is_let_go() {
     let mut stream = TcpStream::connect(evenly.address).unwrap();
     stream.write_all(b"GET /bytes/100000000 HTTP/1.1\r\nHost: test\r\n\r\n").unwrap();
     eventually("it is asked", || up.hits() == 1);
-    eventually("the member is left", || sockets(&up) == 0);
+    eventually("the member is left", || up.connections() == 0);
     assert!(to_the_end(&mut stream).len() < 100_000_000);
 }
 
@@ -229,7 +218,7 @@ fn a_client_that_reads_a_little_now_and_then_is_let_go() {
         // Slow enough for minutes.
         eventually("the member is left", || {
             let _ = stream.read(&mut some);
-            sockets(&up) == 0
+            up.connections() == 0
         });
         assert!(to_the_end(&mut stream).len() < 100_000_000, "{limits}");
     }

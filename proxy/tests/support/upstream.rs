@@ -15,6 +15,7 @@ use std::{
     convert::Infallible,
     net::SocketAddr,
     pin::Pin,
+    process::Command,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering::Relaxed},
@@ -90,6 +91,14 @@ impl Upstream {
     /// Requests seen since it started.
     pub fn hits(&self) -> u64 {
         self.hits.load(Relaxed)
+    }
+
+    /// Connections that are open to it.
+    pub fn connections(&self) -> usize {
+        let address = self.address.to_string();
+        let output = Command::new("ss").args(["-Htn", "state", "established", "dst", &address]).output();
+        let output = output.expect("this test needs ss: apt-get install iproute2").stdout;
+        String::from_utf8(output).unwrap().lines().count()
     }
 
     /// Lets the answers to `/gate` go.

@@ -1,8 +1,9 @@
-//! One timer for a connection, set anew only when it rings.
+//! One timer for all that a connection waits for, set anew only when it rings.
 //!
-//! Each request has its times: for the head, for the answer to be taken, for the next to come. Nearly always they are over
+//! Each request has its times: for the head, for a member to answer, for the answer to be taken. Nearly always they are over
 //! before the timer would ring, so it is not moved each time: it rings when it was set to, and is set then to what is
-//! waited for at that moment. Only an earlier end than it is set to moves it.
+//! waited for at that moment. Only an earlier end than it is set to moves it. Several can wait by one alarm, the earlier end
+//! inside of the later.
 
 use std::{
     future::Future as _,
@@ -14,16 +15,16 @@ use tokio::time::{Instant, Sleep, sleep_until};
 
 /// The timer.
 #[derive(Debug)]
-pub(super) struct Alarm(Pin<Box<Sleep>>);
+pub(crate) struct Alarm(Pin<Box<Sleep>>);
 
 impl Alarm {
     /// Set to `first`.
-    pub(super) fn new(first: Instant) -> Self {
+    pub(crate) fn new(first: Instant) -> Self {
         Alarm(Box::pin(sleep_until(first)))
     }
 
     /// Ready at `deadline`.
-    pub(super) fn poll(&mut self, deadline: Instant, cx: &mut Context<'_>) -> Poll<()> {
+    pub(crate) fn poll(&mut self, deadline: Instant, cx: &mut Context<'_>) -> Poll<()> {
         if deadline < self.0.deadline() {
             self.0.as_mut().reset(deadline);
         }

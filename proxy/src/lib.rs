@@ -21,6 +21,7 @@
 #![forbid(unsafe_code)]
 
 pub mod admit;
+mod alarm;
 pub mod body;
 mod cached;
 pub mod cli;

@@ -4,7 +4,12 @@
 //! request ─► admit ─► forward: pick a member, send, retry ─► the answer, its body holding the lease
 //! ```
 
-use std::sync::Arc;
+use std::{
+    future::{Future as _, poll_fn},
+    pin::pin,
+    sync::Arc,
+    task::Poll,
+};
 
 use http::{
     HeaderValue, Method, Request, Response, StatusCode, Version, header,
@@ -52,8 +57,8 @@ pub(crate) struct Alive {
 
 /// Answers one request; whatever goes wrong is an answer too.
 ///
-/// `turn` is what it has of a connection of HTTP/1. Ways that are rarely gone are boxed, here and in `upstream/send.rs`:
-/// whoever calls this moves the whole future for each request.
+/// `turn` is what it has of a connection of HTTP/1. Ways that are rarely gone are boxed, here and in `upstream/send.rs`, so
+/// that the future of all others is small.
 pub(crate) async fn serve(
     state: &Arc<State>,
     observer: &Arc<Observer>,
@@ -66,7 +71,19 @@ pub(crate) async fn serve(
     let is_grpc = is_grpc(&parts);
     let id = state.request_id.then(|| settle_request_id(&mut parts.headers));
     let deadline = tokio::time::Instant::now() + state.timeouts.request;
-    let answered = timeout_at(deadline, answer(state, client, turn, (parts, body), &mut note)).await;
+    let answered = {
+        let mut answer = pin!(answer(state, client, turn, (parts, body), &mut note));
+        match turn {
+            Some(turn) => {
+                poll_fn(|cx| match answer.as_mut().poll(cx) {
+                    Poll::Pending => turn.poll_until(deadline, cx).map(|()| None),
+                    answer => answer.map(Some),
+                })
+                .await
+            }
+            None => timeout_at(deadline, answer).await.ok(),
+        }
+    };
     let mut response = match answered.unwrap_or(Err(Error::TooLong(state.timeouts.request))) {
         Ok(mut response) => {
             response.body_mut().limit(deadline);
@@ -93,9 +110,13 @@ async fn answer(
     note: &mut Note,
 ) -> Result<Response<Body>, Error> {
     let admission = &state.admission;
-    let body = Body::client(body, admission.limits.body_len, state.timeouts.read);
-    let body = body.at_least(state.limits.body_rate_min);
-    let body = body.counted(|| note.count_request());
+    let body = match body {
+        Incoming::Nothing => Body::Empty,
+        body => {
+            let body = Body::client(body, admission.limits.body_len, state.timeouts.read);
+            body.at_least(state.limits.body_rate_min).counted(|| note.count_request())
+        }
+    };
     let has_body = !body.is_empty();
     let admitted = admission.admit(&mut parts, &client.peer, &client.scheme, has_body, note.began()).await?;
     note.admitted(admitted.client, admitted.user.as_ref());
@@ -111,7 +132,7 @@ async fn answer(
     let upgrade = admitted.upgrade.as_ref();
     let is_cached = upgrade.is_none() && !admission.is_forward && admitted.is_cached();
     if let (Some(cache), true) = (&state.cache, is_cached) {
-        let answer = Box::pin(cached::answer(cache, (state, client, turn), &admitted, &parts, body, note));
+        let answer = cached::answer(cache, (state, client, turn), &admitted, &parts, body, note);
         let mut response = answer.await?;
         append_via(response.headers_mut(), Version::HTTP_11);
         return finish(client, &parts, &admitted, response).await;
@@ -129,8 +150,7 @@ async fn answer(
         Box::pin(forward::send(state, head, body)).await?
     } else {
         let group = state.chosen(admitted.rule.as_deref());
-        // Boxed: hyper moves the future of a request twice, a cheap thing only while that of a send is not in it.
-        Box::pin(upstream::send(group, head, body, group.query(admitted.client), &mut note.trail)).await?
+        upstream::send(group, head, body, group.query(admitted.client), &mut note.trail).await?
     };
     let is_switched = answer.status == StatusCode::SWITCHING_PROTOCOLS;
     let mut response = Response::new(Body::Member(Member::new(answer.body)));

@@ -12,7 +12,7 @@
 
 use std::fmt;
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use http::HeaderMap;
 
 use super::{Decoded, lines_end_in_crlf, read_fields};
@@ -134,7 +134,7 @@ fn parse_trailers(block: &[u8]) -> Result<HeaderMap, ChunkedError> {
     let Ok(httparse::Status::Complete((_, fields))) = httparse::parse_headers(block, &mut fields) else {
         return Err(ChunkedError::BadTrailer);
     };
-    read_fields(fields, block, 0).map_err(|_| ChunkedError::BadTrailer)
+    read_fields(fields, block, &Bytes::copy_from_slice(block), 0).map_err(|_| ChunkedError::BadTrailer)
 }
 
 /// Why a body is not in the chunked coding.

@@ -3,14 +3,14 @@
 use bytes::{BufMut, Bytes, BytesMut};
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 
-/// What httparse found in `head`, as a map. The values share one copy of it, so that they keep nothing else alive. `more`
-/// fields can be added without the map having to grow.
+/// What httparse found in `head`, as a map. The values are parts of `copy`, a copy of `head`, so that they keep nothing else
+/// alive. `more` fields can be added without the map having to grow.
 pub(crate) fn read_fields(
     fields: &[httparse::Header<'_>],
     head: &[u8],
+    copy: &Bytes,
     more: usize,
 ) -> Result<HeaderMap, BadField> {
-    let copy = Bytes::copy_from_slice(head);
     let mut map = HeaderMap::with_capacity(fields.len() + more);
     for field in fields {
         let name = HeaderName::from_bytes(field.name.as_bytes()).map_err(|_| BadField)?;
@@ -21,6 +21,16 @@ pub(crate) fn read_fields(
         map.append(name, HeaderValue::from_maybe_shared(value).map_err(|_| BadField)?);
     }
     Ok(map)
+}
+
+/// What `part` of `head` is in its copy.
+pub(crate) fn same_part(part: &[u8], head: &[u8], copy: &Bytes) -> Bytes {
+    if part.is_empty() {
+        // An empty value may stand anywhere, even outside of the head.
+        return Bytes::new();
+    }
+    let start = part.as_ptr().addr() - head.as_ptr().addr();
+    copy.slice(start..start + part.len())
 }
 
 /// A field whose name or value is not of the grammar.

@@ -18,4 +18,4 @@ mod fields;
 pub(crate) use chunked::ChunkedError;
 pub(crate) use chunks::{put_chunk, put_chunk_size, put_last_chunk};
 pub(crate) use decoder::{Decoded, Decoder};
-pub(crate) use fields::{BadField, has_option, lines_end_in_crlf, put_field, read_fields};
+pub(crate) use fields::{BadField, has_option, lines_end_in_crlf, put_field, read_fields, same_part};

@@ -55,7 +55,8 @@ pub(super) async fn serve_http_2(
             let request = request.map(client_body::Incoming::Two);
             async move {
                 let state = shared.state.load_full();
-                let response = serve(&state, &shared.observer, &client, request, None).await;
+                // Boxed: hyper moves the future twice.
+                let response = Box::pin(serve(&state, &shared.observer, &client, request, None)).await;
                 drop(activity);
                 Ok::<_, Infallible>(response)
             }

@@ -23,8 +23,8 @@ pub(crate) struct Answer {
 /// Its body as it arrives. When it ends, is dropped or fails, the [`Settlement`] learns of it.
 #[derive(Debug)]
 pub(crate) enum ResponseBody {
-    One(h1::ResponseBody),
-    /// Boxed: most answers are the other kind, and need not carry its size.
+    /// Boxed, as the other: an answer is handed on often, and its size with it.
+    One(Box<h1::ResponseBody>),
     Two(Box<h2::ResponseBody>),
 }
 
@@ -32,7 +32,10 @@ impl ResponseBody {
     /// Who learns when this body has ended. A body that is empty ends here.
     pub(crate) fn settle_with(self, settlement: Settlement) -> Self {
         match self {
-            ResponseBody::One(body) => ResponseBody::One(body.settle_with(settlement)),
+            ResponseBody::One(mut body) => {
+                body.settle_with(settlement);
+                ResponseBody::One(body)
+            }
             ResponseBody::Two(body) => ResponseBody::Two(Box::new(body.settle_with(settlement))),
         }
     }
@@ -40,7 +43,10 @@ impl ResponseBody {
     /// Keeps `settlement` for a tunnel, after a switch of protocols. HTTP/2 knows none.
     pub(crate) fn hold(self, settlement: Settlement) -> Self {
         match self {
-            ResponseBody::One(body) => ResponseBody::One(body.hold(settlement)),
+            ResponseBody::One(mut body) => {
+                body.hold(settlement);
+                ResponseBody::One(body)
+            }
             two @ ResponseBody::Two(_) => two.settle_with(settlement),
         }
     }

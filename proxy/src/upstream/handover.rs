@@ -21,18 +21,22 @@
 
 use std::{
     collections::VecDeque,
+    future::poll_fn,
     pin::Pin,
     sync::Arc,
-    task::{Context, Poll, Waker},
+    task::{Context, Poll, Waker, ready},
     time::Duration,
 };
 
 use bytes::Bytes;
 use http_body::{Body as _, Frame, SizeHint};
 use parking_lot::Mutex;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::Instant;
 
-use crate::body::{self, Body, BodyError};
+use crate::{
+    alarm::Alarm,
+    body::{self, Body, BodyError},
+};
 
 /// The body, for whoever sends it.
 #[derive(Debug)]
@@ -142,21 +146,44 @@ impl Hand {
     }
 }
 
-/// Waits for `answer` as long as a member may take for it once it has the request.
+/// How long a member is waited for that may take so long once it has the request.
+#[derive(Debug)]
+pub(crate) struct Patience<'h> {
+    pub(crate) limit: Duration,
+    hand: Option<&'h Hand>,
+    deadline: Instant,
+}
+
+impl<'h> Patience<'h> {
+    /// It begins now.
+    pub(crate) fn new(limit: Duration, hand: Option<&'h Hand>) -> Self {
+        Patience { limit, hand, deadline: Instant::now() + limit }
+    }
+
+    /// Ready when it is over.
+    pub(crate) fn poll(&mut self, alarm: &mut Option<Alarm>, cx: &mut Context<'_>) -> Poll<()> {
+        let alarm = alarm.get_or_insert_with(|| Alarm::new(self.deadline));
+        loop {
+            ready!(alarm.poll(self.deadline, cx));
+            let later = self.hand.map(|hand| hand.deadline(self.limit));
+            let Some(later) = later.filter(|later| *later > self.deadline) else { return Poll::Ready(()) };
+            self.deadline = later;
+        }
+    }
+}
+
+/// Waits for `answer` as long as there is patience.
 pub(crate) async fn within<T>(
-    limit: Duration,
-    hand: Option<&Hand>,
+    mut patience: Patience<'_>,
     answer: impl Future<Output = T>,
 ) -> Result<T, Silent> {
     let mut answer = std::pin::pin!(answer);
-    let mut deadline = Instant::now() + limit;
-    loop {
-        if let Ok(answer) = timeout_at(deadline, answer.as_mut()).await {
-            return Ok(answer);
-        }
-        let later = hand.map(|hand| hand.deadline(limit));
-        deadline = later.filter(|later| *later > deadline).ok_or(Silent)?;
-    }
+    let mut alarm = None;
+    poll_fn(|cx| match answer.as_mut().poll(cx) {
+        Poll::Ready(answer) => Poll::Ready(Ok(answer)),
+        Poll::Pending => patience.poll(&mut alarm, cx).map(|()| Err(Silent)),
+    })
+    .await
 }
 
 /// The member had all it needed, and did not answer.
@@ -345,7 +372,7 @@ mod tests {
                 client.send(Bytes::from_static(b"x")).unwrap();
             }
         });
-        let waited = within(LIMIT, hand.as_ref(), std::future::pending::<()>()).await;
+        let waited = within(Patience::new(LIMIT, hand.as_ref()), std::future::pending::<()>()).await;
         assert_eq!(waited, Err(Silent));
         assert!(begun.elapsed() >= LIMIT * 21 && begun.elapsed() <= LIMIT * 22, "{:?}", begun.elapsed());
         dripping.await.unwrap();
@@ -356,9 +383,12 @@ mod tests {
     async fn a_member_that_takes_nothing_has_its_limit_and_no_more() {
         let (_sent, hand) = hand_over(Body::from("hello"));
         let begun = Instant::now();
-        assert_eq!(within(LIMIT, hand.as_ref(), std::future::pending::<()>()).await, Err(Silent));
+        assert_eq!(
+            within(Patience::new(LIMIT, hand.as_ref()), std::future::pending::<()>()).await,
+            Err(Silent)
+        );
         assert_eq!(begun.elapsed(), LIMIT);
-        assert_eq!(within(LIMIT, None, async { 7 }).await, Ok(7));
+        assert_eq!(within(Patience::new(LIMIT, None), async { 7 }).await, Ok(7));
     }
 
     #[tokio::test]

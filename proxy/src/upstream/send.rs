@@ -13,7 +13,7 @@ use super::{
     group::Group,
     h1::{Connection, ExchangeError, RequestHead},
     h2::StreamError,
-    handover::{Hand, Silent, hand_over, within},
+    handover::{Hand, Patience, Silent, hand_over, within},
     health::Verdict,
     queue::Place,
     replay::Replay,
@@ -31,10 +31,11 @@ pub(crate) async fn send(
     trail: &mut Trail,
 ) -> Result<Answer, SendError> {
     let settings = &*group.settings;
-    let second = group.second(Instant::now());
-    group.budget.request(second);
     let (spare, mut body) = Spare::of(body, head.method, settings.retry.max_body_bytes);
     let mut seat = seize(group, &query).await?;
+    let mut started = Instant::now();
+    let second = group.second(started);
+    group.budget.request(second);
     let mut attempts = 0;
     loop {
         let (lease, place) = seat;
@@ -42,7 +43,6 @@ pub(crate) async fn send(
         query = query.avoiding(lease.tag());
         attempts += 1;
         let is_last = attempts >= settings.retry.attempts;
-        let started = Instant::now();
         let failed = match attempt(group, &lease, head, body).await {
             Ok(answer) => {
                 let answer = settle(answer, lease, place, started);
@@ -52,7 +52,7 @@ pub(crate) async fn send(
                 let Some((next, again)) = second_chance(group, head.method, &query, &spare) else {
                     return Ok(answer);
                 };
-                (seat, body) = (next, again);
+                (seat, body, started) = (next, again, Instant::now());
                 continue;
             }
             Err(failed) => failed,
@@ -76,7 +76,7 @@ pub(crate) async fn send(
             Err(SendError::NoMember(_)) => return Err(failed.error),
             Err(error) => return Err(error),
         };
-        body = whole;
+        (body, started) = (whole, Instant::now());
     }
 }
 
@@ -221,16 +221,12 @@ async fn exchange(
     remembered: u64,
 ) -> Result<Answer, (ExchangeFailed, Option<Body>)> {
     let (body, mut hand) = hand_over(body);
-    let patience = hand.clone();
-    let answer = link.exchange_by(head, body, &mut hand, response_timeout, remembered);
-    let failed = match within(response_timeout, patience.as_ref(), answer).await {
-        Ok(Ok(answer)) => return Ok(answer),
-        Ok(Err(failed)) => failed,
-        Err(Silent) => ExchangeFailed::Silent(response_timeout),
-    };
-    // A request without a body can be written again whatever happened to the first one.
-    let whole = patience.map_or(Some(Body::Empty), |hand| hand.take_back());
-    Err((failed, whole))
+    let kept = hand.clone();
+    match link.exchange_by(head, body, &mut hand, response_timeout, remembered).await {
+        Ok(answer) => Ok(answer),
+        // A request without a body can be written again whatever happened to the first one.
+        Err(failed) => Err((failed, kept.map_or(Some(Body::Empty), |hand| hand.take_back()))),
+    }
 }
 
 impl Link {
@@ -257,19 +253,27 @@ impl Link {
                 if let Some(hand) = hand {
                     hand.remember(remembered);
                 }
-                let exchange = Box::pin(stream.exchange(head, body, hand, silence_max));
-                exchange.await.map_err(ExchangeFailed::Stream)
-            }
-            Link::One(connection) => match connection.exchange(head, body, silence_max).await {
-                Ok((head, body)) => {
-                    if let Some(hand) = hand {
-                        hand.answered(silence_max);
-                    }
-                    let body = ResponseBody::One(body);
-                    Ok(Answer { status: head.status, headers: head.headers, body })
+                let kept = hand.clone();
+                let patience = Patience::new(silence_max, kept.as_ref());
+                let exchange = stream.exchange(head, body, hand, silence_max);
+                match Box::pin(within(patience, exchange)).await {
+                    Ok(answer) => answer.map_err(ExchangeFailed::Stream),
+                    Err(Silent) => Err(ExchangeFailed::Silent(silence_max)),
                 }
-                Err((error, _)) => Err(ExchangeFailed::Exchange(error)),
-            },
+            }
+            Link::One(connection) => {
+                let patience = Patience::new(silence_max, hand.as_ref());
+                let (head, body) = match connection.exchange(head, body, patience).await {
+                    Ok(answer) => answer,
+                    Err(ExchangeError::Silent) => return Err(ExchangeFailed::Silent(silence_max)),
+                    Err(error) => return Err(ExchangeFailed::Exchange(error)),
+                };
+                if let Some(hand) = hand {
+                    hand.answered(silence_max);
+                }
+                let body = ResponseBody::One(Box::new(body));
+                Ok(Answer { status: head.status, headers: head.headers, body })
+            }
         }
     }
 }
@@ -287,9 +291,10 @@ pub(crate) async fn send_over(
 }
 
 fn settle(mut answer: Answer, lease: Lease<Backend>, place: Place, started: Instant) -> Answer {
-    lease.counters().answered(answer.status, started.elapsed());
+    let answered = Instant::now();
+    lease.counters().answered(answer.status, answered - started);
     let answered_well = !answer.status.is_server_error() || answer.status == StatusCode::NOT_IMPLEMENTED;
-    let settlement = Settlement::new(lease, place, started, answered_well);
+    let settlement = Settlement::new(lease, place, (started, answered), answered_well);
     answer.body = match answer.status {
         StatusCode::SWITCHING_PROTOCOLS => answer.body.hold(settlement),
         _ => answer.body.settle_with(settlement),

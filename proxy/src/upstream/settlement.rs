@@ -18,8 +18,13 @@ pub(crate) struct Settlement {
 }
 
 impl Settlement {
-    pub(crate) fn new(lease: Lease<Backend>, place: Place, started: Instant, answered_well: bool) -> Self {
-        Settlement { lease, _place: place, started, answered: Instant::now(), answered_well }
+    pub(crate) fn new(
+        lease: Lease<Backend>,
+        place: Place,
+        (started, answered): (Instant, Instant),
+        answered_well: bool,
+    ) -> Self {
+        Settlement { lease, _place: place, started, answered, answered_well }
     }
 
     /// Ends the lease; `connection` is given back if it can be used again.

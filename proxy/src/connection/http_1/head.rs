@@ -14,10 +14,10 @@
 
 use std::{fmt, mem::MaybeUninit};
 
-use bytes::{Buf, BytesMut};
+use bytes::{Buf, Bytes, BytesMut};
 use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, Uri, Version, header, request::Parts};
 
-use crate::codec::{BadField, Decoder, has_option, lines_end_in_crlf, read_fields};
+use crate::codec::{BadField, Decoder, has_option, lines_end_in_crlf, read_fields, same_part};
 
 /// The head of a request, and what it says about the connection.
 #[derive(Debug)]
@@ -118,9 +118,11 @@ fn read<'b>(
     };
     let mut parts = Request::new(()).into_parts().0;
     parts.method = Method::from_bytes(method.as_bytes()).map_err(|_| Fault::Syntax)?;
-    parts.uri = Uri::try_from(target).map_err(|_| Fault::Target)?;
+    let copy = Bytes::copy_from_slice(whole);
+    let target = same_part(target.as_bytes(), buffer, &copy);
+    parts.uri = Uri::from_maybe_shared(target).map_err(|_| Fault::Target)?;
     parts.version = if minor == 0 { Version::HTTP_10 } else { Version::HTTP_11 };
-    parts.headers = read_fields(request.headers, whole, FIELDS_ADDED_LATER)?;
+    parts.headers = read_fields(request.headers, whole, &copy, FIELDS_ADDED_LATER)?;
     Ok(Some((understand(parts)?, length)))
 }
 
@@ -151,12 +153,17 @@ fn understand(parts: Parts) -> Result<Head, Fault> {
     };
     let is_value = |value: &HeaderValue| value.as_bytes().eq_ignore_ascii_case(b"100-continue");
     let expects_continue = is_http_11 && has_body && headers.get(header::EXPECT).is_some_and(is_value);
-    let takes_trailers = is_http_11 && headers.get_all(header::TE).iter().any(takes_trailers);
+    let takes_trailers = is_http_11
+        && headers.contains_key(header::TE)
+        && headers.get_all(header::TE).iter().any(takes_trailers);
     Ok(Head { length, keep_alive, expects_continue, takes_trailers, parts })
 }
 
 /// Where the body ends, if that is beyond doubt (RFC 9112 §6.3).
 fn length(headers: &HeaderMap, is_http_11: bool) -> Result<Length, Fault> {
+    if !headers.contains_key(header::CONTENT_LENGTH) && !headers.contains_key(header::TRANSFER_ENCODING) {
+        return Ok(Length::Bytes(0));
+    }
     let mut lengths = headers.get_all(header::CONTENT_LENGTH).iter();
     let mut codings = headers.get_all(header::TRANSFER_ENCODING).iter();
     match (lengths.next(), codings.next()) {

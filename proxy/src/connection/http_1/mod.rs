@@ -34,9 +34,7 @@
 //! | `turn.rs` | what has a request of its connection? |
 //! | `write.rs` | how does an answer go out? |
 //! | `requests.rs` | what happens from one request to the next? |
-//! | `alarm.rs` | when is somebody's time over? |
 
-mod alarm;
 mod head;
 mod inbound;
 mod requests;

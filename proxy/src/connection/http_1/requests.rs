@@ -10,14 +10,13 @@ use std::{
     time::Duration,
 };
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use http::{HeaderValue, Request, Response, header, uri::Scheme};
 use http_body::Body;
 use parking_lot::Mutex;
 use tokio::{sync::watch, time::Instant};
 
 use super::{
-    alarm::Alarm,
     head::{Fault, Head, HeadLimits, Length},
     inbound::{Inbound, Piece},
     turn::{RequestBody, Turn},
@@ -25,6 +24,7 @@ use super::{
     write::{Asked, Broken, Outbound},
 };
 use crate::{
+    alarm::Alarm,
     body::BodyError,
     client_body::Incoming,
     config::{ConnectionLimits, Timeouts},
@@ -44,9 +44,18 @@ pub(in crate::connection) struct Connection {
     /// Fails when the listener has ended.
     closing: watch::Receiver<()>,
     wire: Arc<Mutex<Wire>>,
-    alarm: Alarm,
     /// Requests begun so far.
     served: u64,
+}
+
+/// Why there is no request.
+enum NoHead {
+    /// There is something else.
+    Fault(Fault),
+    /// The client is quiet.
+    Quiet,
+    /// It left, or its time is over.
+    End,
 }
 
 /// What follows an answer.
@@ -77,20 +86,19 @@ impl Connection {
         };
         let mut inbound = Inbound::new(HeadLimits { len: limits.head_len, fields });
         inbound.push(first);
-        let wire = Arc::new(Mutex::new(Wire::new(stream, inbound)));
         let alarm = Alarm::new(Instant::now() + timeouts.read);
-        Connection { shared, client, timeouts, limits, closing, wire, alarm, served: 0 }
+        let wire = Arc::new(Mutex::new(Wire::new(stream, inbound, alarm)));
+        Connection { shared, client, timeouts, limits, closing, wire, served: 0 }
     }
 
-    /// Serves it to its end. What a request needs is boxed: nothing of it is held while there is none.
+    /// Serves it to its end. What requests need is boxed, and gone once the client is quiet.
     pub(in crate::connection) async fn serve(mut self) {
         let mut farewell =
             Farewell { future: Some(Box::pin(farewell(self.closing.clone()))), has_listened: false };
         loop {
-            let then = match self.next(&mut farewell).await {
-                Some(Ok(head)) => Box::pin(self.answer(head)).await,
-                Some(Err(fault)) => Box::pin(self.refuse(fault)).await,
-                None => Then::End,
+            let then = match self.next(&mut farewell, self.timeouts.idle).await {
+                Err(NoHead::End | NoHead::Quiet) => Then::End,
+                first => Box::pin(self.serve_on(first, &mut farewell)).await,
             };
             match then {
                 Then::Next => {}
@@ -105,32 +113,53 @@ impl Connection {
         }
     }
 
-    /// Waits for the head of a request: the first, and whatever has begun, `http_read_timeout`; else `idle_timeout`. Nothing
-    /// when the client leaves or takes longer.
-    async fn next(&mut self, farewell: &mut Farewell<impl Future>) -> Option<Result<Head, Fault>> {
+    /// Serves requests as long as one follows another.
+    async fn serve_on(&mut self, first: Result<Head, NoHead>, farewell: &mut Farewell<impl Future>) -> Then {
+        let mut next = first;
+        let mut out = BytesMut::new();
+        loop {
+            let then = match next {
+                Ok(head) => self.answer(head, &mut out).await,
+                Err(NoHead::Fault(fault)) => self.refuse(fault).await,
+                Err(NoHead::Quiet) => return Then::Next,
+                Err(NoHead::End) => return Then::End,
+            };
+            if !matches!(then, Then::Next) {
+                return then;
+            }
+            next = self.next(farewell, QUIET.min(self.timeouts.idle)).await;
+        }
+    }
+
+    /// Waits for the head of a request. The first, and one that has begun, has `http_read_timeout`; else it is quiet after
+    /// `quiet`.
+    async fn next(&mut self, farewell: &mut Farewell<impl Future>, quiet: Duration) -> Result<Head, NoHead> {
         let since = Instant::now();
         let mut begun = (self.served == 0).then_some(since);
         poll_fn(|cx| {
             let mut wire = self.wire.lock();
             loop {
                 match wire.inbound.head() {
-                    Ok(Some(head)) => return Poll::Ready(Some(Ok(head))),
-                    Err(fault) => return Poll::Ready(Some(Err(fault))),
+                    Ok(Some(head)) => return Poll::Ready(Ok(head)),
+                    Err(fault) => return Poll::Ready(Err(NoHead::Fault(fault))),
                     Ok(None) if !wire.inbound.is_empty() => begun = begun.or_else(|| Some(Instant::now())),
                     Ok(None) => {}
                 }
                 match wire.poll_fill(cx) {
-                    Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(None),
+                    Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(Err(NoHead::End)),
                     Poll::Ready(Ok(_)) => {}
                     Poll::Pending => break,
                 }
             }
-            let deadline = begun.map_or(since + self.timeouts.idle, |begun| begun + self.timeouts.read);
-            if self.alarm.poll(deadline, cx).is_ready() {
-                return Poll::Ready(None);
+            let (deadline, then) = match begun {
+                Some(begun) => (begun + self.timeouts.read, NoHead::End),
+                None => (since + quiet, NoHead::Quiet),
+            };
+            if wire.alarm.poll(deadline, cx).is_ready() {
+                return Poll::Ready(Err(then));
             }
             if farewell.is_over(&self.closing, cx) && wire.inbound.is_empty() {
-                return Poll::Ready(None);
+                return Poll::Ready(Err(NoHead::End));
             }
             Poll::Pending
         })
@@ -138,7 +167,7 @@ impl Connection {
     }
 
     /// Has a request answered, and writes the answer.
-    async fn answer(&mut self, head: Head) -> Then {
+    async fn answer(&mut self, head: Head, out: &mut BytesMut) -> Then {
         self.served += 1;
         let latest = Instant::now() + self.timeouts.request;
         let asked = Asked::by(&head);
@@ -158,7 +187,7 @@ impl Connection {
             .await
         };
         match answered {
-            Some(response) => self.send(response, asked, latest).await,
+            Some(response) => self.send(response, asked, latest, out).await,
             // Nobody is there to hear it.
             None => Then::Gone,
         }
@@ -170,12 +199,18 @@ impl Connection {
         let latest = Instant::now() + self.timeouts.request;
         let mut response = plain(fault.status());
         response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
-        self.send(response, Asked::by_nobody(), latest).await;
+        self.send(response, Asked::by_nobody(), latest, &mut BytesMut::new()).await;
         Then::Close
     }
 
-    /// Writes an answer, as fast as the client takes it; `latest` it must have all of it.
-    async fn send<B>(&mut self, response: Response<B>, asked: Asked, latest: Instant) -> Then
+    /// Writes an answer by way of `out`, as fast as the client takes it; `latest` it must have all of it.
+    async fn send<B>(
+        &mut self,
+        response: Response<B>,
+        asked: Asked,
+        latest: Instant,
+        out: &mut BytesMut,
+    ) -> Then
     where
         B: Body<Data = Bytes, Error = BodyError> + Unpin,
     {
@@ -183,7 +218,7 @@ impl Connection {
         let can_stay = self.wire.lock().answer()
             && self.served < self.limits.requests
             && self.closing.has_changed().is_ok();
-        let mut outbound = Outbound::new(&parts, &body.size_hint(), asked, can_stay);
+        let mut outbound = Outbound::new(std::mem::take(out), &parts, &body.size_hint(), (asked, can_stay));
         let written = self.write(&mut outbound, &mut body, latest).await;
         // Counts, the log, the member's connection: whatever waits for the end of the body.
         drop(body);
@@ -197,7 +232,10 @@ impl Connection {
         };
         match tunnel {
             Some(tunnel) => Then::Tunnel(tunnel),
-            None if outbound.keep_alive && (is_whole || self.drain().await) => Then::Next,
+            None if outbound.keep_alive && (is_whole || self.drain().await) => {
+                *out = outbound.into_buffer();
+                Then::Next
+            }
             None if is_whole && !asked.keep_alive => Then::End,
             None => Then::Close,
         }
@@ -222,7 +260,7 @@ impl Connection {
                 }
                 if sent.is_pending() {
                     let deadline = pace.wait(Instant::now()).min(latest);
-                    return self.alarm.poll(deadline, cx).map(|()| Err(Cut::Slow));
+                    return wire.alarm.poll(deadline, cx).map(|()| Err(Cut::Slow));
                 }
                 if outbound.is_done() {
                     return wire.poll_flush(cx).map_err(Cut::Io);
@@ -253,7 +291,7 @@ impl Connection {
                     }
                     Poll::Ready(Ok(Piece::End(_))) => {}
                     Poll::Ready(_) => return Poll::Ready(false),
-                    Poll::Pending => return self.alarm.poll(deadline, cx).map(|()| false),
+                    Poll::Pending => return wire.alarm.poll(deadline, cx).map(|()| false),
                 }
             }
             Poll::Ready(true)
@@ -282,7 +320,7 @@ impl Connection {
                 match polled {
                     Poll::Ready(Ok(false)) => {}
                     Poll::Ready(_) => return Poll::Ready(()),
-                    Poll::Pending => return self.alarm.poll(latest, cx),
+                    Poll::Pending => return wire.alarm.poll(latest, cx),
                 }
             }
         })
@@ -349,5 +387,7 @@ impl<F: Future> Farewell<F> {
 
 /// Bytes of a body nobody wants that are read, so that the connection can serve on.
 const DRAIN_MAX: u64 = 64 << 10;
+/// How long all that requests need is kept for the next one.
+const QUIET: Duration = Duration::from_secs(1);
 /// How long a connection that we close is still read from.
 const LINGER: Duration = Duration::from_secs(2);

@@ -12,6 +12,7 @@ use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
 use http_body::{Frame, SizeHint};
 use parking_lot::Mutex;
+use tokio::time::Instant;
 
 use super::{
     head::{Head, Length},
@@ -32,6 +33,11 @@ impl Turn {
     pub(super) fn begin(wire: &Arc<Mutex<Wire>>, head: &Head) -> Self {
         let number = wire.lock().begin(head);
         Turn { wire: Arc::clone(wire), number }
+    }
+
+    /// Ready at `deadline`.
+    pub(crate) fn poll_until(&self, deadline: Instant, cx: &mut Context<'_>) -> Poll<()> {
+        self.wire.lock().alarm.poll(deadline, cx)
     }
 
     /// Makes a tunnel of the connection as soon as the answer has been sent.

@@ -23,6 +23,7 @@ use super::{
     write::{Outbound, put_interim},
 };
 use crate::{
+    alarm::Alarm,
     body::BodyError,
     headers::strip_hop_by_hop,
     tunnel::{Stream, Tunnel},
@@ -45,6 +46,8 @@ pub(super) struct Wire {
     tunnel: Option<Tunnel>,
     /// Who serves the connection, if it has to be told that the body has ended.
     server: Option<Waker>,
+    /// For whatever is waited for.
+    pub(super) alarm: Alarm,
 }
 
 impl fmt::Debug for Wire {
@@ -57,7 +60,7 @@ impl fmt::Debug for Wire {
 }
 
 impl Wire {
-    pub(super) fn new(stream: Box<dyn Stream>, inbound: Inbound) -> Self {
+    pub(super) fn new(stream: Box<dyn Stream>, inbound: Inbound, alarm: Alarm) -> Self {
         Wire {
             stream,
             inbound,
@@ -68,6 +71,7 @@ impl Wire {
             awaits_continue: false,
             tunnel: None,
             server: None,
+            alarm,
         }
     }
 

@@ -96,14 +96,20 @@ enum Coding {
 }
 
 impl Outbound {
-    /// Writes the head of an answer whose body is of such a size. `can_stay` says whether we would take another request.
-    pub(super) fn new(parts: &response::Parts, size: &SizeHint, asked: Asked, can_stay: bool) -> Self {
+    /// Writes the head of an answer whose body is of such a size into `out`, which is empty. `can_stay` says whether we
+    /// would take another request.
+    pub(super) fn new(
+        mut out: BytesMut,
+        parts: &response::Parts,
+        size: &SizeHint,
+        (asked, can_stay): (Asked, bool),
+    ) -> Self {
         let stated = stated_length(&parts.headers);
         let coding = coding(parts.status, asked, size.exact().or(stated));
         let says_close =
             parts.headers.contains_key(header::CONNECTION) && has_option(&parts.headers, "close");
         let keep_alive = asked.keep_alive && can_stay && !says_close && coding != Coding::UntilClose;
-        let mut out = BytesMut::with_capacity(HEAD_ROOM);
+        out.reserve(HEAD_ROOM);
         put_status(asked.is_http_11, parts.status, &mut out);
         let mut has_date = false;
         for (name, value) in &parts.headers {
@@ -149,6 +155,12 @@ impl Outbound {
             written: 0,
             keep_alive,
         }
+    }
+
+    /// The buffer, for the next answer; nothing of one that has become large.
+    pub(super) fn into_buffer(mut self) -> BytesMut {
+        self.out.clear();
+        if self.out.capacity() <= GATHER { self.out } else { BytesMut::new() }
     }
 
     /// Everything has been given to the socket.
@@ -340,7 +352,7 @@ thread_local! {
 }
 
 /// A head and a small body.
-const HEAD_ROOM: usize = 1024;
+const HEAD_ROOM: usize = 2048;
 /// Pieces up to this size are copied behind the head, to leave in one write.
 const COPY_MAX: usize = 4 << 10;
 /// So much is gathered before it is written.
@@ -403,7 +415,7 @@ mod tests {
     where
         B: Body<Data = Bytes> + Unpin,
     {
-        let mut outbound = Outbound::new(parts, &body.size_hint(), asked, true);
+        let mut outbound = Outbound::new(BytesMut::new(), parts, &body.size_hint(), (asked, true));
         let mut cx = Context::from_waker(std::task::Waker::noop());
         let mut socket = Narrow(width, Vec::new());
         while !outbound.is_done() {

@@ -4,6 +4,7 @@ use std::{
     fmt,
     future::{Future, poll_fn},
     io,
+    mem::MaybeUninit,
     pin::{Pin, pin},
     task::{Context, Poll, Waker, ready},
     time::Duration,
@@ -20,10 +21,11 @@ use super::{
     upload::{Upload, UploadError},
 };
 use crate::{
+    alarm::Alarm,
     body::{Body, BodyError},
     codec::{Decoded, Decoder},
     headers::strip_trailers,
-    upstream::{connect::Stream, settlement::Settlement, silence::Silence},
+    upstream::{connect::Stream, handover::Patience, settlement::Settlement, silence::Silence},
 };
 
 /// An open connection to a member.
@@ -32,11 +34,13 @@ pub(crate) struct Connection {
     stream: Stream,
     /// Bytes that arrived and were not yet understood.
     read: BytesMut,
+    /// For the waits of this exchange and those after it.
+    alarm: Option<Alarm>,
 }
 
 impl Connection {
     pub(crate) fn new(stream: Stream) -> Self {
-        Connection { stream, read: BytesMut::new() }
+        Connection { stream, read: BytesMut::new(), alarm: None }
     }
 
     /// Open, and silent as it must be between two exchanges. Costs no system call while nothing has happened.
@@ -52,18 +56,17 @@ impl Connection {
         mut self,
         head: RequestHead<'_>,
         body: Body,
-        idle_timeout: Duration,
-    ) -> Result<(ResponseHead, ResponseBody), (ExchangeError, Option<Body>)> {
+        mut patience: Patience<'_>,
+    ) -> Result<(ResponseHead, ResponseBody), ExchangeError> {
         let mut upload = Upload::new(head, body);
         let mut interim = 0;
-        let answer = poll_fn(|cx| self.poll_head(&mut upload, &head, &mut interim, cx));
-        match answer.await {
-            Ok(answer) => {
-                let body = ResponseBody::new(self, upload, &answer, idle_timeout);
-                Ok((answer, body))
-            }
-            Err(error) => Err((error, upload.into_untouched_body())),
-        }
+        let answer = poll_fn(|cx| match self.poll_head(&mut upload, &head, &mut interim, cx) {
+            Poll::Pending => patience.poll(&mut self.alarm, cx).map(|()| Err(ExchangeError::Silent)),
+            answer => answer,
+        });
+        let answer = answer.await?;
+        let body = ResponseBody::new(self, upload, &answer, patience.limit);
+        Ok((answer, body))
     }
 
     /// The stream and what was read beyond the head, after a switch of protocols.
@@ -108,7 +111,7 @@ impl Connection {
                 continue;
             }
             let silent = self.read.is_empty();
-            match ready!(self.poll_fill(READ_HEAD, cx)) {
+            match ready!(self.poll_fill(FIRST_READ, cx)) {
                 Ok(0) if silent => return Poll::Ready(Err(ExchangeError::Closed(write_error))),
                 Ok(0) => return Poll::Ready(Err(ResponseError::Truncated.into())),
                 Ok(_) => {}
@@ -120,6 +123,14 @@ impl Connection {
 
     /// Reads once; 0 at the end of the stream.
     fn poll_fill(&mut self, room: usize, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        if room <= FIRST_READ {
+            // Nothing is kept for an answer that has not come, and what has come is as large as it is.
+            let mut bytes = [const { MaybeUninit::uninit() }; FIRST_READ];
+            let mut buffer = ReadBuf::uninit(&mut bytes);
+            ready!(Pin::new(&mut self.stream).poll_read(cx, &mut buffer))?;
+            self.read.extend_from_slice(buffer.filled());
+            return Poll::Ready(Ok(buffer.filled().len()));
+        }
         self.read.reserve(room);
         pin!(self.stream.read_buf(&mut self.read)).poll(cx)
     }
@@ -134,6 +145,8 @@ pub(crate) enum ExchangeError {
     Closed(Option<io::Error>),
     /// The member answered something that cannot be used.
     Response(ResponseError),
+    /// The member had all it needed, and did not answer in time.
+    Silent,
 }
 
 impl From<ResponseError> for ExchangeError {
@@ -149,6 +162,7 @@ impl fmt::Display for ExchangeError {
             ExchangeError::Closed(None) => f.write_str("connection closed without an answer"),
             ExchangeError::Closed(Some(error)) => write!(f, "connection lost without an answer: {error}"),
             ExchangeError::Response(error) => error.fmt(f),
+            ExchangeError::Silent => f.write_str("no answer in time"),
         }
     }
 }
@@ -186,19 +200,17 @@ impl ResponseBody {
     }
 
     /// Who learns when this body has ended. A body that is empty ends here.
-    pub(crate) fn settle_with(mut self, settlement: Settlement) -> Self {
+    pub(crate) fn settle_with(&mut self, settlement: Settlement) {
         self.settlement = Some(settlement);
         if self.decoder.is_done() {
             self.settle(true);
         }
-        self
     }
 
     /// Keeps `settlement` for a tunnel: after a switch of protocols the connection never serves a request again.
-    pub(crate) fn hold(mut self, settlement: Settlement) -> Self {
+    pub(crate) fn hold(&mut self, settlement: Settlement) {
         self.settlement = Some(settlement);
         self.keep_alive = false;
-        self
     }
 
     /// The connection, for a tunnel, after a switch of protocols; and the settlement, for as long as it lasts.
@@ -265,7 +277,9 @@ impl http_body::Body for ResponseBody {
         let this = &mut *self;
         match this.poll_piece(cx) {
             Poll::Pending => {
-                ready!(this.silence.poll(cx));
+                // Who has no connection any more has nothing to wait for.
+                let Some(connection) = &mut this.connection else { return Poll::Ready(None) };
+                ready!(this.silence.poll(&mut connection.alarm, cx));
                 this.settle(false);
                 Poll::Ready(Some(Err(BodyError::MemberSilent(this.silence.max))))
             }
@@ -305,5 +319,5 @@ impl Drop for ResponseBody {
 
 /// Interim responses a member may send before the final one.
 const INTERIM_MAX: usize = 16;
-const READ_HEAD: usize = 8 << 10;
+const FIRST_READ: usize = 16 << 10;
 const READ_BODY: usize = 64 << 10;

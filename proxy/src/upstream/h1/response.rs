@@ -6,7 +6,7 @@
 
 use std::{fmt, mem::MaybeUninit};
 
-use bytes::{Buf, BytesMut};
+use bytes::{Buf, Bytes, BytesMut};
 use http::{HeaderMap, Method, StatusCode, header};
 
 use crate::codec::{BadField, ChunkedError, has_option, lines_end_in_crlf, read_fields};
@@ -56,7 +56,8 @@ pub(crate) fn parse(buffer: &mut BytesMut, request: &Method) -> Result<Option<Re
     let code = response.code.filter(|code| *code <= STATUS_MAX);
     let status = code.and_then(|code| StatusCode::from_u16(code).ok()).ok_or(ResponseError::Malformed)?;
     let is_http_11 = response.version == Some(1);
-    let headers = read_fields(response.headers, &buffer[..length], FIELDS_ADDED_LATER)?;
+    let whole = &buffer[..length];
+    let headers = read_fields(response.headers, whole, &Bytes::copy_from_slice(whole), FIELDS_ADDED_LATER)?;
     buffer.advance(length);
     let framing = framing(status, &headers, request, is_http_11)?;
     let keep_alive = framing != Framing::UntilClose && stays_open(&headers, is_http_11);
@@ -123,6 +124,9 @@ enum Coding {
 
 /// `Transfer-Encoding` is absent, exactly `chunked`, or means nothing; we offer no other coding.
 fn transfer_coding(headers: &HeaderMap) -> Result<Coding, ResponseError> {
+    if !headers.contains_key(header::TRANSFER_ENCODING) {
+        return Ok(Coding::None);
+    }
     let mut values = headers.get_all(header::TRANSFER_ENCODING).iter();
     let value = match (values.next(), values.next()) {
         (None, _) => return Ok(Coding::None),
@@ -139,6 +143,9 @@ fn transfer_coding(headers: &HeaderMap) -> Result<Coding, ResponseError> {
 }
 
 fn stays_open(headers: &HeaderMap, is_http_11: bool) -> bool {
+    if !headers.contains_key(header::CONNECTION) {
+        return is_http_11;
+    }
     !has_option(headers, "close") && (is_http_11 || has_option(headers, "keep-alive"))
 }
 

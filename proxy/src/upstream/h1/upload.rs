@@ -28,7 +28,6 @@ pub(crate) struct Upload {
     sending: Sending,
     /// Bytes of the body that may still come, when the length is known.
     left: u64,
-    body_touched: bool,
     finished: bool,
 }
 
@@ -43,17 +42,12 @@ impl Upload {
         head.write(sending, &mut out);
         let left = if let Sending::Length(length) = sending { length } else { 0 };
         let body = Some(body);
-        Upload { out, large: Bytes::new(), body, sending, left, body_touched: false, finished: false }
+        Upload { out, large: Bytes::new(), body, sending, left, finished: false }
     }
 
     /// Everything has been written.
     pub(crate) fn is_finished(&self) -> bool {
         self.finished
-    }
-
-    /// The body, if nothing was taken from it, so that another member can have it.
-    pub(crate) fn into_untouched_body(self) -> Option<Body> {
-        if self.body_touched { None } else { self.body }
     }
 
     /// Writes as much as the socket takes and the client gives. Ready when all is written.
@@ -91,7 +85,6 @@ impl Upload {
                 Poll::Pending => return Ok(Poll::Pending),
                 Poll::Ready(frame) => frame,
             };
-            self.body_touched = true;
             match frame.transpose().map_err(UploadError::Client)? {
                 None => self.end(None)?,
                 Some(frame) => match frame.into_data() {

@@ -12,6 +12,7 @@ use hyper::body::Incoming;
 
 use super::Stream;
 use crate::{
+    alarm::Alarm,
     body::BodyError,
     headers::strip_trailers,
     upstream::{answer, handover::Hand, settlement::Settlement, silence::Silence},
@@ -25,6 +26,7 @@ use crate::{
 pub(crate) struct ResponseBody {
     incoming: Incoming,
     silence: Silence,
+    alarm: Option<Alarm>,
     settlement: Option<Settlement>,
     hand: Option<Hand>,
     /// Dropped last: the connection has room again when the stream is over.
@@ -33,7 +35,14 @@ pub(crate) struct ResponseBody {
 
 impl ResponseBody {
     pub(super) fn new(stream: Stream, incoming: Incoming, hand: Option<Hand>, silence_max: Duration) -> Self {
-        Self { incoming, silence: Silence::new(silence_max), settlement: None, hand, _stream: stream }
+        Self {
+            incoming,
+            silence: Silence::new(silence_max),
+            alarm: None,
+            settlement: None,
+            hand,
+            _stream: stream,
+        }
     }
 
     /// Who learns when this body has ended. A body that is empty ends here.
@@ -79,7 +88,7 @@ impl http_body::Body for ResponseBody {
         let this = &mut *self;
         match Pin::new(&mut this.incoming).poll_frame(cx) {
             Poll::Pending => {
-                ready!(this.silence.poll(cx));
+                ready!(this.silence.poll(&mut this.alarm, cx));
                 this.settle(false);
                 Poll::Ready(Some(Err(BodyError::MemberSilent(this.silence.max))))
             }

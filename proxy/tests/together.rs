@@ -9,6 +9,9 @@ mod redis_cluster;
 #[allow(dead_code, unreachable_pub, reason = "each test file uses its own part of the support")]
 #[path = "../../cache/tests/support/redis_server.rs"]
 mod redis_server;
+#[allow(dead_code, unreachable_pub, reason = "each test file uses its own part of the support")]
+#[path = "../../cache/tests/support/tls.rs"]
+mod tls;
 
 use redis_cluster::RedisCluster;
 use support::{Client, Evenly, Upstream, eventually};

@@ -73,8 +73,10 @@ mod twin {
         let says = |directive| has(&case.response, directive);
         let is_understood = ![299, 599].contains(&case.status); // the only ones that nobody registered
         let explicit = says("max-age") || says("s-maxage") || !values(&case.response, "expires").is_empty();
-        // "the request method is understood by the cache"
-        (case.method == "GET" || (case.method == "POST" && explicit))
+        // RFC 6585 §7.1, and what only answers conditions, ranges and expectations of one client
+        ![412, 416, 417, 428, 429, 431, 511].contains(&case.status)
+            // "the request method is understood by the cache"
+            && (case.method == "GET" || (case.method == "POST" && explicit))
             // "if the response status code is 206 or 304, or the must-understand cache directive is present: the cache
             // understands the response status code"
             && (!says("must-understand") || is_understood)
@@ -150,7 +152,7 @@ mod twin {
         if has(&case.response, "no-cache") || has(&case.request, "no-cache") {
             return "validate";
         }
-        if asked("max-age").is_some_and(|most| age > most)
+        if asked("max-age").is_some_and(|most| age > most || most == 0)
             && !(has(&case.response, "immutable") && age < lifetime)
         {
             return "validate";
@@ -262,7 +264,7 @@ fn case() -> impl Strategy<Value = Case> {
     let field = prop_oneof![3 => list, 1 => Just(("authorization", "x".to_owned())), 1 => Just(("accept", "y".to_owned()))];
     let status = prop_oneof![
         6 => Just(200u16),
-        4 => prop::sample::select(vec![203, 204, 299, 301, 302, 404, 410, 451, 500, 503, 599]),
+        4 => prop::sample::select(vec![203, 204, 299, 301, 302, 404, 410, 416, 429, 451, 500, 503, 599]),
     ];
     (
         prop_oneof![8 => Just("GET"), 1 => Just("POST"), 1 => Just("PUT")],

@@ -35,7 +35,9 @@ pub fn reuse(entry: &Entry, request: &RequestControl, now: Moment) -> Reuse {
     let age = freshness.age(now);
     let is_fresh = freshness.is_fresh(now);
     // RFC 8246 §2: what is immutable need not be validated while fresh because a reload asks for a small age.
-    let is_too_old = request.max_age.is_some_and(|most| age > most) && !(control.immutable && is_fresh);
+    // `max-age=0` asks for validation, however quickly it comes after the answer that is stored.
+    let is_old_for = |most: Duration| age > most || most.is_zero();
+    let is_too_old = request.max_age.is_some_and(is_old_for) && !(control.immutable && is_fresh);
     let is_too_near_its_end = request.min_fresh.is_some_and(|least| freshness.left(now) < least);
     if is_too_old || is_too_near_its_end {
         return Reuse::Validate;
@@ -129,6 +131,7 @@ mod tests {
         assert_eq!(at(5, "max-age=10", "no-cache"), Reuse::Validate);
         assert_eq!(at(5, "max-age=10", "max-age=4"), Reuse::Validate);
         assert_eq!(at(5, "max-age=10", "max-age=5"), Reuse::Fresh);
+        assert_eq!(at(0, "max-age=10", "max-age=0"), Reuse::Validate);
         assert_eq!(at(5, "max-age=10", "min-fresh=6"), Reuse::Validate);
         assert_eq!(at(5, "max-age=10", "min-fresh=5"), Reuse::Fresh);
     }

@@ -61,7 +61,7 @@ pub fn storable(
         return Err(Refusal::Method);
     }
     let status = exchange.status;
-    if status.is_informational() || matches!(status.as_u16(), 304 | 412) {
+    if status.is_informational() || is_for_one_request(status) {
         return Err(Refusal::Status);
     }
     if control.must_understand {
@@ -95,6 +95,12 @@ pub fn storable(
         return Err(Refusal::NoLifetime);
     }
     Ok(())
+}
+
+/// Whether a status answers the way in which one client asked (its conditions, range, rate or size), which is not in the
+/// key: given to others it would deny them the resource. For four of them RFC 6585 says so.
+fn is_for_one_request(status: StatusCode) -> bool {
+    matches!(status.as_u16(), 304 | 412 | 416 | 417 | 428 | 429 | 431 | 511)
 }
 
 /// Whether the caching behaviour of a status is known here (RFC 9111 §3): every registered one.
@@ -176,8 +182,19 @@ mod tests {
             assert_eq!(get(status).check(&[], &[("expires", "0")]), Ok(()), "{status}");
         }
         assert_eq!(get(201).check(&[], &[("cache-control", "public")]), Ok(()));
-        assert_eq!(get(304).check(&[], &[FRESH]), Err(Refusal::Status));
         assert_eq!(get(103).check(&[], &[FRESH]), Err(Refusal::Status));
+    }
+
+    #[test]
+    fn rfc6585_7_1_what_answers_how_one_client_asked_is_not_for_others() {
+        for status in [304, 412, 416, 417, 428, 429, 431, 511] {
+            let case = Case(Method::GET, status, Profile::Rfc);
+            assert_eq!(
+                case.check(&[], &[("cache-control", "public, max-age=9")]),
+                Err(Refusal::Status),
+                "{status}"
+            );
+        }
     }
 
     #[test]

@@ -125,3 +125,49 @@ fn a_missing_file_is_a_usage_error() {
     assert_eq!(output.status.code(), Some(2));
     assert!(String::from_utf8_lossy(&output.stderr).contains("/nowhere.toml"));
 }
+
+#[test]
+fn every_wrong_rule_is_a_fault_with_its_line() {
+    const WRONG: [(&str, &str); 24] = [
+        ("path_regex = '(('", "unclosed group"),
+        ("path = 'a'", "no path"),
+        ("path = '/%zz'", "escape"),
+        ("host = 'a b'", "no host name"),
+        ("method = 'G ET'", "no method"),
+        ("client = '10.0.0.0/99'", "no address or network"),
+        ("header = { 'x y' = '*' }", "no field name"),
+        ("query = 'x'", "string"),
+        ("action = 'explode'", "allowed: \"allow\", \"block\", \"redirect\""),
+        ("action = 'redirect'", "without to"),
+        ("to = '/x'", "without action"),
+        ("status = 99", "out of range"),
+        ("set_path = 'x'", "begins with /"),
+        ("set_path = '/$x'", "$x"),
+        ("set_host = 'a/b'", "host"),
+        ("set_headers = { 'content-length' = '5' }", "the proxy itself writes"),
+        ("set_headers = { x = \"a\\r\\nb\" }", "no field value"),
+        ("upstream = 'nope'", "none of [[upstreams]]"),
+        ("cache_timeout = -1", "out of range"),
+        ("response = { json_patch = '[{\"op\":\"explode\"}]' }", "explode"),
+        ("response = { json_merge = '{' }", "EOF"),
+        ("response = { replace_regex = { '(' = 'x' } }", "unclosed group"),
+        ("response = { status = 700 }", "out of range"),
+        ("", "without a key"),
+    ];
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("cfg.toml");
+    let rules: String = WRONG.iter().map(|(rule, _)| format!("[[rules]]\n{rule}\n")).collect();
+    fs::write(&file, format!("[server]\nproxy_pass = 'a:1'\n{rules}")).unwrap();
+    let output =
+        Command::new(env!("CARGO_BIN_EXE_evenly")).arg("check").arg("--config").arg(&file).output().unwrap();
+    let told = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(2), "{told}");
+    let faults: Vec<&str> = told.split("error: ").skip(1).filter(|fault| fault.contains("-->")).collect();
+    for (at, (rule, what)) in WRONG.iter().enumerate() {
+        // An empty rule has no line but its header's.
+        let line = 3 + 2 * at + usize::from(!rule.is_empty());
+        let place = format!("cfg.toml:{line}:");
+        let is_told = |fault: &&str| fault.contains(&place) && fault.contains(what);
+        assert!(faults.iter().any(is_told), "line {line}, {rule}: {what}\n{told}");
+    }
+}

@@ -46,6 +46,9 @@ impl<'a, 'i> Section<'a, 'i> {
         for item in items {
             match item.get_ref() {
                 DeValue::Table(table) => {
+                    if table.is_empty() {
+                        self.fault(item, format!("[[{}]] without a key", self.path(key)), None);
+                    }
                     sections.push(Section {
                         name: self.path(key),
                         table,

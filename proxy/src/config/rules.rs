@@ -124,7 +124,7 @@ fn read_request_change(rule: &mut Section<'_, '_>) -> RequestChange {
     let normal = |text: &str| crate::target::pattern(text);
     let strip = rule.string("strip_prefix").and_then(|text| one(rule, &text, normal));
     let add = rule.string("add_prefix").and_then(|text| one(rule, &text, normal));
-    let set = rule.string("set_path").and_then(|text| one(rule, &text, Template::parse));
+    let set = rule.string("set_path").and_then(|text| one(rule, &text, path_template));
     let mut changes = strip
         .map(PathChange::StripPrefix)
         .into_iter()
@@ -232,6 +232,14 @@ fn read_group(rule: &mut Section<'_, '_>, groups: &[GroupConfig]) -> Option<Arc<
 
 fn header_name(text: &str) -> Result<HeaderName, &'static str> {
     HeaderName::from_bytes(text.as_bytes()).map_err(|_| "no field name")
+}
+
+/// A path, or a template that makes one.
+fn path_template(text: &str) -> Result<Template, String> {
+    if !text.starts_with(['/', '$']) {
+        return Err("a path begins with /".to_owned());
+    }
+    Template::parse(text).map_err(|error| error.to_string())
 }
 
 /// A field that a rule may write.

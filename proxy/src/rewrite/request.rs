@@ -10,6 +10,7 @@ use super::Template;
 use super::template::push_escaped;
 use crate::pattern::PathPattern;
 use crate::question::Question;
+use crate::target::normalise;
 
 /// Changes to a request, made in the order of the fields.
 #[derive(Debug, Clone, Default)]
@@ -91,12 +92,9 @@ impl RequestChange {
         let path = match self.path.as_ref()? {
             PathChange::StripPrefix(prefix) => {
                 let mut lenient = String::new();
-                let rest = uri.path().strip_prefix(prefix.as_str()).unwrap_or_else(|| {
+                let rest = without(prefix, uri.path()).unwrap_or_else(|| {
                     // The rule matched another way of writing it.
-                    push_escaped(
-                        &mut lenient,
-                        question.path.strip_prefix(prefix.as_str()).unwrap_or(question.path),
-                    );
+                    push_escaped(&mut lenient, without(prefix, question.path).unwrap_or(question.path));
                     &lenient
                 });
                 if rest.starts_with('/') { rest.to_owned() } else { format!("/{rest}") }
@@ -115,10 +113,9 @@ impl RequestChange {
         let path = new_path.unwrap_or_else(|| parts.uri.path().to_owned());
         // A template may bring a query of its own.
         let (path, own_query) = path.split_once('?').map_or((path.as_str(), None), |(p, q)| (p, Some(q)));
-        if !path.starts_with('/') {
-            return Err(NotAPath(path.to_owned()));
-        }
-        let mut target = path.to_owned();
+        // Whatever a rule puts together is as normal as what came (`/a/$1/b` with nothing in the middle).
+        let normal = normalise(path).map_err(|_| NotAPath(path.to_owned()))?;
+        let mut target = normal.forward.into_owned();
         let mut parameters: Vec<String> = own_query
             .or(parts.uri.query())
             .unwrap_or_default()
@@ -165,6 +162,12 @@ impl std::fmt::Display for NotAPath {
 }
 
 impl std::error::Error for NotAPath {}
+
+/// The path below `prefix`: `/ab` is not below `/a`.
+fn without<'p>(prefix: &str, path: &'p str) -> Option<&'p str> {
+    let rest = path.strip_prefix(prefix)?;
+    (rest.is_empty() || rest.starts_with('/') || prefix.ends_with('/')).then_some(rest)
+}
 
 /// Escapes what separates parameters besides what no URI may hold.
 fn push_form(out: &mut String, text: &str) {
@@ -213,10 +216,13 @@ mod tests {
         assert_eq!(path(strip(), "/api/x%2Fy?q=1", "/api/x/y"), "/x%2Fy?q=1");
         assert_eq!(path(strip(), "/api", "/api"), "/");
         assert_eq!(path(strip(), "//api/x%20y", "/api/x y"), "/x%20y");
+        assert_eq!(path(strip(), "/api../x", "/api../x"), "/api../x");
+        assert_eq!(path(PathChange::StripPrefix("/a/".into()), "/a//../x", "/a/x"), "/x");
         assert_eq!(path(PathChange::AddPrefix("/v2/".into()), "/x?q", "/x"), "/v2/x?q");
         let set = |to: &str| PathChange::Set(Template::parse(to).unwrap());
         assert_eq!(path(set("/v2/$1"), "/v1/a%20b?q", "/v1/a b"), "/v2/a%20b?q");
         assert_eq!(path(set("/v2?own=1"), "/v1/a?q", "/v1/a"), "/v2?own=1");
+        assert_eq!(path(set("/v2/../%61"), "/v1/a", "/v1/a"), "/a");
         assert!(path(set("$1"), "/v1/a", "/v1/a").contains("none"));
     }
 

@@ -142,6 +142,14 @@ dashboard:
 	target/selenium/bin/pip install --quiet selenium
 	target/selenium/bin/python scripts/dashboard.py target/debug/evenly target/dashboard
 
+# Real clients through the proxy, as a table: curl (HTTP/1, HTTP/2, TLS, SNI, CONNECT, Unix socket), requests and httpx
+# with httpbin, websockets, Chromium; then gRPC by tonic. Needs curl, openssl, chromium, chromium-driver and PyPI.
+.PHONY: clients
+clients:
+	cargo build --release -p evenly
+	./scripts/clients
+	cargo test -p evenly --test grpc
+
 # The scoreboard: everything with its rivals in the same run, tables here and JSON in target/bench (benches/README.md).
 # `bench-quick` is a look of at most five minutes after the build. `pictures` draws docs/pictures from the last run.
 .PHONY: bench bench-quick pictures

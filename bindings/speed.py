@@ -1,3 +1,4 @@
+#!/usr/bin/env python3
 """How fast is the Python package, beside its rivals, in one sitting?
 
     bindings/speed.py                     # everything, then the goals and whether they are met

@@ -1,12 +1,15 @@
-//! Picks, ours and the rivals', ready to be run: one row for each question, one contender for each answer.
+//! Picks and changes, ours and the rivals', ready to be run: one row for each question, one contender for each answer.
 //!
-//! `benches/pick.rs` hands them to criterion, `src/bin/picks.rs` runs them in turns in one process, which a noisy
-//! machine disturbs less, and alone under callgrind.
+//! `benches/pick.rs` hands them to criterion, `src/bin/picks` runs them in turns in one process, which a noisy machine
+//! disturbs less, and alone under callgrind.
 
+mod changes;
 mod ours;
+#[cfg(feature = "pingora")]
+mod pingora;
 mod rivals;
 
-/// Picks `n` times.
+/// Picks (or builds, or changes) `n` times.
 pub type Run = Box<dyn FnMut(u64)>;
 
 /// Someone who answers a row's question.
@@ -23,6 +26,10 @@ pub struct Row {
     pub name: &'static str,
     /// With how many members.
     pub sizes: &'static [usize],
+    /// How often each is asked in one turn: enough that what the last contender left in the caches does not decide.
+    pub times: u64,
+    /// How many turns each has.
+    pub turns: usize,
     /// Who answers.
     pub contenders: &'static [Contender],
 }
@@ -31,87 +38,93 @@ const fn by(name: &'static str, build: fn(usize) -> Run) -> Contender {
     Contender { name, build }
 }
 
+const fn picks(name: &'static str, sizes: &'static [usize], contenders: &'static [Contender]) -> Row {
+    Row { name, sizes, times: 50_000, turns: 31, contenders }
+}
+
+const fn changes(name: &'static str, turns: usize, contenders: &'static [Contender]) -> Row {
+    Row { name, sizes: &[1000], times: 1, turns, contenders }
+}
+
 /// All rows.
 pub const ROWS: &[Row] = &[
-    Row {
-        name: "ring",
-        sizes: &[100, 1000, 10_000],
-        contenders: &[
+    picks(
+        "ring",
+        &[100, 1000, 10_000],
+        &[
             by("balancers reader.peek", ours::ring_peek),
             by("balancers reader.pick", ours::ring_pick),
             by("balancers pool.pick", ours::ring_pool),
             by("pingora-ketama", rivals::pingora_ketama),
             by("hashring", rivals::hashring),
+            #[cfg(feature = "pingora")]
+            by("pingora LoadBalancer<Consistent>", pingora::consistent),
         ],
-    },
-    Row {
-        name: "ketama",
-        sizes: &[100, 1000],
-        contenders: &[
-            by("balancers reader.peek", ours::ketama),
-            by("pingora-ketama", rivals::pingora_ketama),
-        ],
-    },
-    Row {
-        name: "p2c",
-        sizes: &[100, 1000],
-        contenders: &[
+    ),
+    picks(
+        "ketama",
+        &[100, 1000],
+        &[by("balancers reader.peek", ours::ketama), by("pingora-ketama", rivals::pingora_ketama)],
+    ),
+    picks(
+        "p2c",
+        &[100, 1000, 10_000],
+        &[
             by("balancers reader.pick", ours::p2c),
             by("balancers pool.pick", ours::p2c_pool),
             by("tower p2c pending", rivals::tower_pending),
         ],
-    },
-    Row {
-        name: "peak_ewma",
-        sizes: &[100],
-        contenders: &[
+    ),
+    picks(
+        "peak_ewma",
+        &[100],
+        &[
             by("balancers reader.pick + finish", ours::peak_ewma),
             by("tower p2c peak-ewma", rivals::tower_peak_ewma),
         ],
-    },
-    Row {
-        name: "least_load",
-        sizes: &[10, 100, 1000, 10_000],
-        contenders: &[
-            by("balancers reader.pick", ours::least_load),
-            by("balancers reader.pick, loaded", ours::least_loaded),
-        ],
-    },
-    Row {
-        name: "round_robin",
-        sizes: &[100, 1000],
-        contenders: &[
+    ),
+    picks("least_load", &[10, 100, 1000, 10_000], &[by("balancers reader.pick", ours::least_load)]),
+    picks("least_load, loaded", &[10, 100, 1000, 10_000], &[by("balancers reader.pick", ours::least_loaded)]),
+    picks(
+        "round_robin",
+        &[100, 1000],
+        &[
             by("balancers reader.peek", ours::round_robin),
             by("weighted-rs smooth", rivals::weighted_rs),
+            #[cfg(feature = "pingora")]
+            by("pingora RoundRobin", pingora::round_robin),
+            #[cfg(feature = "pingora")]
+            by("pingora LoadBalancer<RoundRobin>", pingora::round_robin_select),
         ],
-    },
-    Row {
-        name: "random",
-        sizes: &[100, 1000],
-        contenders: &[
+    ),
+    picks(
+        "random",
+        &[100, 1000],
+        &[
             by("balancers reader.peek", ours::random),
             by("rand WeightedAliasIndex", rivals::alias_index),
+            #[cfg(feature = "pingora")]
+            by("pingora Random", pingora::random),
         ],
-    },
-    Row {
-        name: "maglev",
-        sizes: &[100, 1000],
-        contenders: &[by("balancers reader.peek", ours::maglev), by("maglev", rivals::maglev)],
-    },
-    Row {
-        name: "rendezvous",
-        sizes: &[100],
-        contenders: &[
+    ),
+    picks("maglev", &[100, 1000], &[by("balancers reader.peek", ours::maglev), by("maglev", rivals::maglev)]),
+    picks(
+        "rendezvous",
+        &[100],
+        &[
             by("balancers reader.peek", ours::rendezvous),
             by("hash-rings", rivals::rendezvous),
             by("hrw-hash", rivals::hrw_hash),
         ],
-    },
-    Row {
-        name: "bounded_ring",
-        sizes: &[100],
-        contenders: &[by("balancers reader.pick", ours::bounded_ring)],
-    },
+    ),
+    picks("bounded_ring", &[100, 1000], &[by("balancers reader.pick", ours::bounded_ring)]),
+    changes(
+        "ring, built",
+        15,
+        &[by("balancers", changes::ring), by("pingora-ketama", changes::pingora_ketama)],
+    ),
+    changes("ring, one leaves and joins", 31, &[by("balancers", changes::ring_churn)]),
+    changes("maglev, built", 5, &[by("balancers", changes::maglev), by("maglev", changes::maglev_crate)]),
 ];
 
 /// Ids as servers have them.
@@ -124,21 +137,24 @@ pub fn weights(n: usize) -> impl Iterator<Item = u32> {
     (0..n as u32).map(|n| n.wrapping_mul(2_654_435_761) % 50 + 1)
 }
 
-/// 4,096 keys of 16 bytes: enough that no branch predictor knows them.
-pub fn keys() -> Vec<[u8; 16]> {
+/// 4,096 keys of 16 bytes.
+pub fn keys() -> Vec<[u64; 2]> {
     let mut rng = balancers::Rng::new(1);
-    (0..4096).map(|_| (u128::from(rng.next_u64()) << 64 | u128::from(rng.next_u64())).to_le_bytes()).collect()
+    (0..4096).map(|_| [rng.next_u64(), rng.next_u64()]).collect()
 }
 
-/// Runs `pick` with the keys, around and around.
+/// Runs `pick` with keys that never come again: processors learn the way of thousands of keys through a search by heart,
+/// and no server sees the same keys in the same order.
 pub fn over_keys(mut pick: impl FnMut(&[u8; 16]) + 'static) -> Run {
-    let keys: Box<[[u8; 16]; 4096]> = keys().try_into().expect("keys() makes 4,096");
-    let mut at = 0;
-    Box::new(move |n| {
-        let end = at + n as usize;
-        for at in at..end {
-            pick(&keys[at & 4095]);
+    let (keys, mut round) = (keys(), 0_u64);
+    Box::new(move |mut times| {
+        while times > 0 {
+            round = round.wrapping_add(0x9e37_79b9_7f4a_7c15);
+            let some = &keys[..keys.len().min(times as usize)];
+            for [a, b] in some {
+                pick(&(u128::from(*b) << 64 | u128::from(a ^ round)).to_le_bytes());
+            }
+            times -= some.len() as u64;
         }
-        at = end;
     })
 }

@@ -267,3 +267,21 @@ impl Replacement for Auto {
         self.segments.validate(facts);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn where_nothing_comes_the_sample_is_left_alone_until_something_does() {
+        let mut auto = Auto::new(10, Arc::new(Chooser::new(10, 1, false)));
+        let mut facts = Facts::new(false, true);
+        for slot in 0..2 {
+            facts.push((), slot * 77, 1);
+            auto.inserted(slot, &mut facts);
+            assert_eq!(facts.threshold, u32::MAX, "all keys of so small a cache are in the sample");
+            (0..5000).for_each(|_| auto.hit(slot, &mut facts));
+            assert_eq!(facts.threshold, 0);
+        }
+    }
+}

@@ -108,6 +108,14 @@ mod tests {
     }
 
     #[test]
+    fn hits_that_were_only_counted_are_hits() {
+        let mut shadow = Shadow::new(100, 50);
+        shadow.pass(40);
+        assert!(!shadow.access(7, 1) && shadow.access(7, 1));
+        assert_eq!((shadow.take_hits(), shadow.take_hits()), (41, 0));
+    }
+
+    #[test]
     fn heavy_entries_push_out_several_and_too_heavy_ones_stay_out() {
         let mut shadow = Shadow::new(100, 50);
         (0..100).for_each(|key| assert!(!shadow.access(key, 1)));

@@ -317,3 +317,21 @@ impl<K, V> Flights<K, V> {
         std::mem::replace(self, Self::new())
     }
 }
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_more_failures_are_remembered_than_the_limit_and_the_oldest_goes_first() {
+        let mut flights = Flights::<usize, ()>::new();
+        for key in 0..FAILURES_MAX + 10 {
+            let flight = Arc::new(Flight::new(key, key as u32, 0));
+            flights.attach(Arc::clone(&flight));
+            flight.land(Outcome::Failed(Arc::new("no")), u64::MAX);
+            let forgotten: Vec<_> = flights.remember(&flight, 0).iter().map(|flight| flight.key).collect();
+            assert_eq!(forgotten, key.checked_sub(FAILURES_MAX).into_iter().collect::<Vec<_>>());
+        }
+        assert_eq!(flights.failures.len(), FAILURES_MAX);
+    }
+}

@@ -168,7 +168,8 @@ fn settle_path(parts: &mut Parts) -> Result<Option<String>, Refusal> {
     match changed {
         None if is_origin => {}
         None => {
-            let path = parts.uri.path_and_query().cloned();
+            // Of `http://a` the path is empty, reads as `/` while an authority stands before it, and as nothing after.
+            let path = parts.uri.path_and_query().filter(|path| path.as_str() != "/").cloned();
             parts.uri = path.map_or_else(|| Uri::from_static("/"), Uri::from);
         }
         Some(mut path) => {
@@ -398,6 +399,16 @@ mod tests {
         assert_eq!(get("/", &many).unwrap_err(), StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE);
         let options = "a,".repeat(65);
         assert_eq!(get("/", &[HOST_A, ("connection", &options)]).unwrap_err(), BAD);
+    }
+
+    /// Found by the fuzz target `sanitise`: of such a target rules saw no path at all.
+    #[test]
+    fn an_absolute_target_without_a_path_has_the_path_slash() {
+        for target in ["http://a.test", "http://a.test#s", "http://a.test/", "http://a.test/#s"] {
+            let parts = get(target, &[HOST_A]).unwrap();
+            assert_eq!(parts.uri.path(), "/", "{target}");
+            assert_eq!(parts.uri.to_string(), "/", "{target}");
+        }
     }
 
     #[test]

@@ -64,7 +64,14 @@ fn main() -> io::Result<()> {
     let [port, origin, more @ ..] = &arguments[..] else { return Err(usage()) };
     let number = |text: &String| text.parse::<u16>().map_err(|_| usage());
     let (listen, origin) = (format!("127.0.0.1:{}", number(port)?), number(origin)?);
-    let conf = ServerConf { threads: 1, upstream_keepalive_pool_size: 64, ..ServerConf::default() };
+    let conf = ServerConf {
+        threads: 1,
+        upstream_keepalive_pool_size: 64,
+        // Told to end, it would wait for minutes.
+        grace_period_seconds: Some(0),
+        graceful_shutdown_timeout_seconds: Some(0),
+        ..ServerConf::default()
+    };
     let mut server = Server::new_with_opt_and_conf(None, conf);
     server.bootstrap();
     let plain = Plain { origin: (Ipv4Addr::LOCALHOST, origin).into(), is_cache: more == ["cache"] };

@@ -52,10 +52,14 @@ impl Lines {
         let y = Axis::over(self.y.1, ys.map(|point| point.1).chain(from_zero), BOTTOM, TOP);
         sheet.text_up(MARGIN + 4.0, f64::midpoint(TOP, BOTTOM), &self.y.0);
         let left = MARGIN + 48.0;
-        let share = (WIDTH - MARGIN - left) / self.panels.len().max(1) as f64;
+        let share = (WIDTH - left) / self.panels.len().max(1) as f64;
+        let names = self.panels.iter().flat_map(|panel| &panel.lines).map(|line| line.name.chars().count());
+        let labels = 24.0 + LETTER * names.max().unwrap_or(0) as f64;
+        // The next panel's numbers want room as well.
+        let labels = labels + if self.panels.len() > 1 { 30.0 } else { 0.0 };
         for (at, panel) in self.panels.iter().enumerate() {
             let from = left + at as f64 * share;
-            self.draw(panel, &y, from, from + share - LABELS, &mut sheet);
+            self.draw(panel, &y, from, from + share - labels, &mut sheet);
         }
         sheet.finish()
     }
@@ -73,9 +77,14 @@ impl Lines {
         let (low, high) = (xs.first().copied().unwrap_or(1.0), xs.last().copied().unwrap_or(2.0));
         let x = Axis::exactly(self.x.1, low, if high > low { high } else { low + 1.0 }, left, right);
         // What was measured is named, unless that is too much.
+        let mut free_from = 0.0;
         for tick in if xs.len() <= 7 { xs } else { x.ticks() } {
-            sheet.path(&[(x.place(tick), BOTTOM), (x.place(tick), BOTTOM + 4.0)], "rule", 1.0);
-            sheet.text_at(x.place(tick), BOTTOM + 18.0, &named(tick), "soft", Anchor::Middle);
+            let at = x.place(tick);
+            sheet.path(&[(at, BOTTOM), (at, BOTTOM + 4.0)], "rule", 1.0);
+            if at >= free_from {
+                sheet.text_at(at, BOTTOM + 18.0, &named(tick), "soft", Anchor::Middle);
+                free_from = at + 10.0 + 6.5 * named(tick).len() as f64;
+            }
         }
         let middle = f64::midpoint(left, right);
         sheet.path(&[(left, BOTTOM), (right, BOTTOM)], "rule", 1.0);
@@ -133,8 +142,8 @@ const WIDTH: f64 = 860.0;
 const HEIGHT: f64 = 400.0;
 const TOP: f64 = 78.0;
 const BOTTOM: f64 = 348.0;
-/// Room for names right of a panel.
-const LABELS: f64 = 170.0;
+/// The width of a letter, about.
+const LETTER: f64 = 7.2;
 /// The height of a line of text.
 const LINE: f64 = 14.0;
 

@@ -15,9 +15,9 @@ pub fn cache_control(data: &[u8]) {
         }
     }
     let (request, response) = (RequestControl::parse(&headers), ResponseControl::parse(&headers));
+    let lines: Vec<&[u8]> = headers.get_all("cache-control").iter().map(HeaderValue::as_bytes).collect();
     // An open quotation ends with its line, and would go on in a longer one.
-    if !data.contains(&b'"') {
-        let lines: Vec<&[u8]> = headers.get_all("cache-control").iter().map(HeaderValue::as_bytes).collect();
+    if !lines.is_empty() && !data.contains(&b'"') {
         if let Ok(joined) = HeaderValue::from_bytes(&lines.join(&b", "[..])) {
             headers.insert("cache-control", joined);
             assert_eq!(RequestControl::parse(&headers), request);

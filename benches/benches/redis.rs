@@ -32,6 +32,7 @@ use cache::{
     store::{Keep, Memory, Redis, RedisConfig, Store, Tiered},
 };
 use deadpool_redis::{Config as PoolConfig, Pool, Runtime};
+use evenly_benches::scoreboard::of_effort;
 use fred::prelude::{Builder, Client as Fred, ClientLike, Config as FredConfig, Expiration, KeysInterface};
 use redis::{AsyncCommands, aio::MultiplexedConnection};
 use redis_server::RedisServer;
@@ -401,7 +402,7 @@ fn main() {
     let operations = operations.map(|number| Slice::Operations(number.parse().expect("a number")));
     let (slice, rounds) = match (operations, is_bench) {
         (Some(operations), _) => (operations, 1),
-        (None, true) => (Slice::Time(Duration::from_millis(150)), 9),
+        (None, true) => (Slice::Time(Duration::from_millis(of_effort(150, 50))), of_effort(9, 2)),
         (None, false) => (Slice::Time(Duration::from_millis(5)), 1),
     };
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();

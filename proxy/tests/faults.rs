@@ -268,6 +268,38 @@ fn a_group_is_treated_as_it_says() {
     assert_eq!(first.reply("GET").unwrap().status, 200);
 }
 
+/// A member may close a kept connection at any time, also when a request is just on its way: what is idempotent is sent again on
+/// a new one, body and all, also if there is no other member.
+#[test]
+fn a_connection_that_closes_under_a_request_with_a_body_costs_nothing() {
+    use std::io::{Read, Write};
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    thread::spawn(move || {
+        // Each connection answers one PUT and closes under the next. (A check only connects.)
+        'connections: for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            for number in 0..2 {
+                let (mut text, mut piece) = (Vec::new(), [0; 1024]);
+                while !text.ends_with(b"last\n") {
+                    match stream.read(&mut piece) {
+                        Ok(count @ 1..) => text.extend_from_slice(&piece[..count]),
+                        _ => continue 'connections,
+                    }
+                }
+                if number == 0 {
+                    stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok").unwrap();
+                }
+            }
+        }
+    });
+    let evenly = Evenly::start(&proxy_pass(&[address.to_string()]), "");
+    let mut client = evenly.client();
+    for _ in 0..5 {
+        assert_eq!(client.request("PUT", "/x", "", b"first\nlast\n").text(), "ok");
+    }
+}
+
 /// A member that answers every request with `status`, and how many it saw.
 fn failing(status: u16) -> (std::net::SocketAddr, Arc<AtomicU64>) {
     naive(move |_, _| (status, "no"))

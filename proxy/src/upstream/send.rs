@@ -43,7 +43,7 @@ pub(crate) async fn send(
         query = query.avoiding(lease.tag());
         attempts += 1;
         let is_last = attempts >= settings.retry.attempts;
-        let failed = match attempt(group, &lease, head, body).await {
+        let failed = match attempt(group, &lease, head, body, &spare).await {
             Ok(answer) => {
                 let answer = settle(answer, lease, place, started);
                 if is_last || !settings.retry.statuses.contains(&answer.status.as_u16()) {
@@ -168,6 +168,7 @@ async fn attempt(
     backend: &Backend,
     head: RequestHead<'_>,
     mut body: Body,
+    spare: &Spare,
 ) -> Result<Answer, Failed> {
     let response_timeout = group.settings.timeouts.response;
     let switches = head.upgrade.is_some();
@@ -175,11 +176,15 @@ async fn attempt(
     if let Some(kept) = backend.reuse(switches) {
         match exchange(kept, head, body, response_timeout, remembered).await {
             Ok(answer) => return Ok(answer),
-            // The member closed a kept connection just as we used it: that says nothing about the member.
-            Err((error, Some(whole))) if error.is_parting() && may_repeat(head.method, error.reached()) => {
-                body = whole;
+            Err((error, whole)) => {
+                // The member closed a kept connection just as we used it: that says nothing about the member.
+                let may_repeat = error.is_parting() && may_repeat(head.method, error.reached());
+                let again = if may_repeat { whole.or_else(|| spare.body()) } else { whole };
+                match again {
+                    Some(again) if may_repeat => body = again,
+                    again => return Err(error.failed(backend.address(), again)),
+                }
             }
-            Err((error, body)) => return Err(error.failed(backend.address(), body)),
         }
     }
     let link = match Box::pin(open(group, backend, switches)).await {

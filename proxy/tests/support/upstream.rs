@@ -75,8 +75,10 @@ impl Upstream {
                 stream.set_nodelay(true).unwrap();
                 let (counted, to_pass) = (Arc::clone(&counted), to_pass.clone());
                 tokio::spawn(async move {
-                    let service = service_fn(move |request| {
-                        counted.fetch_add(1, Relaxed);
+                    let service = service_fn(move |request: Request<Incoming>| {
+                        let is_check =
+                            request.headers().get("user-agent").is_some_and(|it| it == "evenly-health-check");
+                        counted.fetch_add(u64::from(!is_check), Relaxed);
                         let gate = to_pass.subscribe();
                         async move { Ok::<_, Infallible>(answer(name, request, gate).await) }
                     });
@@ -88,7 +90,7 @@ impl Upstream {
         Upstream { address, name, hits, gate, runtime: Some(runtime) }
     }
 
-    /// Requests seen since it started.
+    /// Requests of clients seen since it started; checks are none.
     pub fn hits(&self) -> u64 {
         self.hits.load(Relaxed)
     }

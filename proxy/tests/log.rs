@@ -67,6 +67,30 @@ fn every_request_has_one_line_with_what_happened() {
     assert!(!told(4, "error").as_str().unwrap().is_empty());
 }
 
+/// Bytes that are no request are told as well, without what nobody can know of them.
+#[test]
+fn what_is_no_request_has_its_line() {
+    let up = Upstream::start("a");
+    let evenly = start(&up, "access_log = \"json\"");
+    for wire in
+        ["GET / HTTP/1.1\r\nHost : a\r\n\r\n", "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5x\r\n\r\n"]
+    {
+        let mut client = evenly.client();
+        client.send(wire.as_bytes()).unwrap();
+        assert_eq!(client.reply("GET").unwrap().status, 400);
+    }
+    let entries: Vec<Value> = lines(&evenly, 2).iter().map(|line| json(line)).collect();
+    for entry in &entries {
+        assert_eq!((&entry["status"], &entry["client"]), (&400.into(), &"127.0.0.1".into()));
+        assert_eq!(
+            (&entry["method"], &entry["target"], &entry["member"]),
+            (&Value::Null, &Value::Null, &Value::Null)
+        );
+    }
+    let told: Vec<&str> = entries.iter().filter_map(|entry| entry["error"].as_str()).collect();
+    assert!(told.contains(&"content-length that is not one number of at most 18 digits"), "{told:?}");
+}
+
 #[test]
 fn an_answer_that_breaks_off_has_its_line_with_the_bytes_that_went() {
     let up = Upstream::start("a");

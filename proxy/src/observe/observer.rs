@@ -37,16 +37,30 @@ impl Observer {
         request: &Parts,
         log: Option<&Arc<AccessLogWriter>>,
     ) -> Note {
-        self.counters.in_flight.up();
         let line = log.map(|log| {
             let entry = Entry::new(SystemTime::now(), client, request, log.wanted());
             Box::new(Line { entry, log: Arc::clone(log) })
         });
+        let mut note = self.note(line);
+        note.has_no_body = request.method == Method::HEAD;
+        note
+    }
+
+    /// Something has arrived that is no request, and is answered as such.
+    pub(crate) fn no_request(self: &Arc<Self>, client: IpAddr, log: Option<&Arc<AccessLogWriter>>) -> Note {
+        self.note(log.map(|log| {
+            let entry = Entry::of_no_request(SystemTime::now(), client);
+            Box::new(Line { entry, log: Arc::clone(log) })
+        }))
+    }
+
+    fn note(self: &Arc<Self>, line: Option<Box<Line>>) -> Note {
+        self.counters.in_flight.up();
         Note {
             observer: Arc::clone(self),
             began: Instant::now(),
             trail: Trail { attempts: 0, member: None, is_kept: line.is_some() },
-            has_no_body: request.method == Method::HEAD,
+            has_no_body: false,
             is_answered: false,
             is_told: false,
             is_whole: false,

@@ -195,10 +195,16 @@ impl Connection {
 
     /// Answers what is no request. Nothing behind it can be trusted to be one.
     async fn refuse(&mut self, fault: Fault) -> Then {
-        tracing::debug!(client = %self.client.peer.address, %fault, "no request");
         let latest = Instant::now() + self.timeouts.request;
         let mut response = plain(fault.status());
         response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+        let response = {
+            let state = self.shared.state.load();
+            let log = state.access_log.as_ref();
+            let mut note = self.shared.observer.no_request(self.client.peer.address, log);
+            note.failed(response.status(), &fault);
+            note.answered(response)
+        };
         self.send(response, Asked::by_nobody(), latest, &mut BytesMut::new()).await;
         Then::Close
     }

@@ -19,9 +19,8 @@ pub(crate) struct Entry {
     pub(crate) began: SystemTime,
     pub(crate) client: IpAddr,
     pub(crate) user: Option<Arc<str>>,
-    pub(crate) method: Method,
-    pub(crate) target: Uri,
-    pub(crate) version: Version,
+    /// Nothing where what came was no request.
+    pub(crate) line: Option<RequestLine>,
     /// Those of its fields that the log asks for.
     pub(crate) headers: Vec<(HeaderName, HeaderValue)>,
     pub(crate) status: Option<StatusCode>,
@@ -51,24 +50,23 @@ pub(super) enum Fact<'e> {
     Address(IpAddr),
 }
 
+/// What a request asks for.
+#[derive(Debug)]
+pub(crate) struct RequestLine {
+    method: Method,
+    target: Uri,
+    version: Version,
+}
+
 impl Entry {
-    /// What is known when a request has arrived. `wanted` are the fields that the log asks for.
-    pub(crate) fn new(began: SystemTime, client: IpAddr, parts: &Parts, wanted: &[HeaderName]) -> Self {
-        let authority = || parts.uri.authority().and_then(|host| host.as_str().parse().ok());
-        let mut headers = Vec::with_capacity(wanted.len());
-        for name in wanted {
-            let value = parts.headers.get(name).cloned();
-            let value = value.or_else(|| if name == header::HOST { authority() } else { None });
-            headers.extend(value.map(|value| (name.clone(), value)));
-        }
+    /// What is known of bytes that are no request.
+    pub(crate) fn of_no_request(began: SystemTime, client: IpAddr) -> Self {
         Entry {
             began,
             client,
             user: None,
-            method: parts.method.clone(),
-            target: target(parts),
-            version: parts.version,
-            headers,
+            line: None,
+            headers: Vec::new(),
             status: None,
             bytes_in: 0,
             bytes_out: 0,
@@ -82,6 +80,20 @@ impl Entry {
         }
     }
 
+    /// What is known when a request has arrived. `wanted` are the fields that the log asks for.
+    pub(crate) fn new(began: SystemTime, client: IpAddr, parts: &Parts, wanted: &[HeaderName]) -> Self {
+        let authority = || parts.uri.authority().and_then(|host| host.as_str().parse().ok());
+        let mut headers = Vec::with_capacity(wanted.len());
+        for name in wanted {
+            let value = parts.headers.get(name).cloned();
+            let value = value.or_else(|| if name == header::HOST { authority() } else { None });
+            headers.extend(value.map(|value| (name.clone(), value)));
+        }
+        let line =
+            RequestLine { method: parts.method.clone(), target: target(parts), version: parts.version };
+        Entry { line: Some(line), headers, ..Entry::of_no_request(began, client) }
+    }
+
     pub(super) fn fact(&self, field: LogField) -> Fact<'_> {
         match field {
             LogField::Time => Fact::Time(self.began),
@@ -90,10 +102,10 @@ impl Entry {
                 Some(user) => Fact::Bytes(user.as_bytes()),
                 None => Fact::Missing,
             },
-            LogField::Method => Fact::Bytes(self.method.as_str().as_bytes()),
-            LogField::Target => Fact::Target(Masked::uri(&self.target)),
+            LogField::Method => self.asked(|line| Fact::Bytes(line.method.as_str().as_bytes())),
+            LogField::Target => self.asked(|line| Fact::Target(Masked::uri(&line.target))),
             LogField::Host => self.header(&header::HOST),
-            LogField::Version => Fact::Text(version(self.version)),
+            LogField::Version => self.asked(|line| Fact::Text(version(line.version))),
             LogField::Status => Fact::Number(self.status.map_or(0, |status| status.as_u16().into())),
             LogField::BytesIn => Fact::Number(self.bytes_in),
             LogField::BytesOut => Fact::Number(self.bytes_out),
@@ -116,6 +128,10 @@ impl Entry {
                 None => Fact::Missing,
             },
         }
+    }
+
+    fn asked<'e>(&'e self, fact: impl FnOnce(&'e RequestLine) -> Fact<'e>) -> Fact<'e> {
+        self.line.as_ref().map_or(Fact::Missing, fact)
     }
 
     pub(super) fn header(&self, name: &HeaderName) -> Fact<'_> {
@@ -163,11 +179,11 @@ mod tests {
     fn http2_is_told_as_http1_is() {
         let h2 = Request::get("https://a.example/x?y=1").version(Version::HTTP_2);
         let told = entry(h2);
-        assert_eq!(told.target, "/x?y=1");
+        assert_eq!(told.line.as_ref().unwrap().target, "/x?y=1");
         assert_eq!(told.field(&header::HOST).unwrap(), "a.example");
         let tunnel = Request::connect("a.example:443").version(Version::HTTP_2);
-        assert_eq!(entry(tunnel).target, "a.example:443");
+        assert_eq!(entry(tunnel).line.unwrap().target, "a.example:443");
         let forward = Request::get("http://b.example/z").header(header::HOST, "b.example");
-        assert_eq!(entry(forward).target, "http://b.example/z");
+        assert_eq!(entry(forward).line.unwrap().target, "http://b.example/z");
     }
 }

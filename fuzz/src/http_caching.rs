@@ -17,12 +17,13 @@ pub fn cache_control(data: &[u8]) {
     let (request, response) = (RequestControl::parse(&headers), ResponseControl::parse(&headers));
     let lines: Vec<&[u8]> = headers.get_all("cache-control").iter().map(HeaderValue::as_bytes).collect();
     // An open quotation ends with its line, and would go on in a longer one.
-    if !lines.is_empty() && !data.contains(&b'"') {
-        if let Ok(joined) = HeaderValue::from_bytes(&lines.join(&b", "[..])) {
-            headers.insert("cache-control", joined);
-            assert_eq!(RequestControl::parse(&headers), request);
-            assert_eq!(ResponseControl::parse(&headers), response);
-        }
+    if !lines.is_empty()
+        && !data.contains(&b'"')
+        && let Ok(joined) = HeaderValue::from_bytes(&lines.join(&b", "[..]))
+    {
+        headers.insert("cache-control", joined);
+        assert_eq!(RequestControl::parse(&headers), request);
+        assert_eq!(ResponseControl::parse(&headers), response);
     }
 }
 

@@ -8,6 +8,7 @@
 
 pub mod http_1;
 mod http_2;
+mod uptake;
 
 use std::{
     net::IpAddr,

@@ -1,4 +1,5 @@
-//! A client that speaks HTTP/2: hyper's server, drained and let go when it is idle or has asked often enough.
+//! A client that speaks HTTP/2: hyper's server, drained and let go when it is idle, has asked often enough, or takes
+//! nothing of what it asked for.
 
 use std::{
     convert::Infallible,
@@ -22,7 +23,7 @@ use tokio::{
     time::Sleep,
 };
 
-use super::Shared;
+use super::{Shared, uptake::Uptake};
 use crate::{
     client_body,
     serve::{Client, serve},
@@ -44,21 +45,22 @@ pub(super) async fn serve_http_2(
     let client = Arc::new(client);
     let activity = Arc::new(());
     let (served, enough) = (Arc::new(AtomicU64::new(0)), Arc::new(Notify::new()));
+    let uptake = Arc::new(Uptake::default());
     let service = {
-        let (activity, enough) = (Arc::clone(&activity), Arc::clone(&enough));
+        let (activity, enough, uptake) = (Arc::clone(&activity), Arc::clone(&enough), Arc::clone(&uptake));
         service_fn(move |request: Request<Incoming>| {
             if served.fetch_add(1, Relaxed) + 1 == limits.requests {
                 enough.notify_one();
             }
-            let (shared, client, activity) =
-                (Arc::clone(&shared), Arc::clone(&client), Arc::clone(&activity));
+            let (shared, client) = (Arc::clone(&shared), Arc::clone(&client));
+            let (activity, uptake) = (Arc::clone(&activity), Arc::clone(&uptake));
             let request = request.map(client_body::Incoming::Two);
             async move {
                 let state = shared.state.load_full();
                 // Boxed: hyper moves the future twice.
                 let response = Box::pin(serve(&state, &shared.observer, &client, request, None)).await;
                 drop(activity);
-                Ok::<_, Infallible>(response)
+                Ok::<_, Infallible>(response.map(|body| uptake.follow(body)))
             }
         })
     };
@@ -72,8 +74,10 @@ pub(super) async fn serve_http_2(
         .keep_alive_timeout(timeouts.read);
     let stream = Patient { stream, first, stall_max: timeouts.write, stall: None };
     let mut connection = pin!(http.serve_connection(TokioIo::new(stream), service));
+    let mut refused = pin!(uptake.refused(timeouts.write, timeouts.request));
     tokio::select! {
         ended = connection.as_mut() => ended,
+        () = refused.as_mut() => Ok(()),
         () = async {
             tokio::select! {
                 _ = closing.changed() => {}
@@ -83,7 +87,10 @@ pub(super) async fn serve_http_2(
         } => {
             // GOAWAY: what is under way ends well, what is new goes to another connection.
             connection.as_mut().graceful_shutdown();
-            connection.await
+            tokio::select! {
+                ended = connection => ended,
+                () = refused => Ok(()),
+            }
         }
     }
 }

@@ -1,5 +1,5 @@
-//! A drain as clients of HTTP/2 meet it: GOAWAY at once, the request under way is answered, then the end. The frames are
-//! written by hand (RFC 9113 §4.1).
+//! HTTP/2 frame by frame, as a client meets it: a drain (GOAWAY at once, the request under way is answered, then the end), and
+//! what becomes of one that takes nothing. The frames are written by hand (RFC 9113 §4.1).
 
 mod support;
 
@@ -37,20 +37,45 @@ fn read(stream: &mut TcpStream) -> Option<Frame> {
     Some(Frame { kind: head[3], flags: head[4], stream, payload })
 }
 
-#[test]
-fn clients_of_http_2_are_told_and_answered() {
-    let up = Upstream::start("a");
-    let mut evenly = Evenly::start(&format!("proxy_pass = [\"{}\"]", up.address), "");
+/// A connection that asks for `path`.
+fn ask(evenly: &Evenly, path: &[u8]) -> TcpStream {
     let mut stream = TcpStream::connect(evenly.address).unwrap();
     stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
     stream.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").unwrap();
     write(&mut stream, SETTINGS, 0, 0, &[]);
     // :method GET and :scheme http by index, :path and :authority as literals.
-    let mut fields = vec![0x82, 0x86, 0x04, 5];
-    fields.extend(b"/gate");
+    let mut fields = vec![0x82, 0x86, 0x04, path.len() as u8];
+    fields.extend(path);
     fields.extend([0x01, 4]);
     fields.extend(b"test");
     write(&mut stream, HEADERS, END_STREAM | END_HEADERS, 1, &fields);
+    stream
+}
+
+/// Nothing waits to be written to a client that sends no WINDOW_UPDATE; it is let go all the same, and its member with it.
+#[test]
+fn a_client_that_gives_no_window_is_let_go() {
+    let up = Upstream::start("a");
+    let evenly = Evenly::start(&format!("proxy_pass = [\"{}\"]\nhttp_write_timeout = 1", up.address), "");
+    let mut stream = ask(&evenly, b"/bytes/10000000");
+    let mut taken = 0;
+    while let Some(frame) = read(&mut stream) {
+        match frame.kind {
+            SETTINGS if frame.flags & ACK == 0 => write(&mut stream, SETTINGS, ACK, 0, &[]),
+            PING if frame.flags & ACK == 0 => write(&mut stream, PING, ACK, 0, &frame.payload),
+            DATA => taken += frame.payload.len(),
+            _ => {}
+        }
+    }
+    assert_eq!(taken, 65_535, "the window that every connection begins with");
+    eventually("the member is let go", || evenly.client().get("/").status == 200 && up.connections() <= 1);
+}
+
+#[test]
+fn clients_of_http_2_are_told_and_answered() {
+    let up = Upstream::start("a");
+    let mut evenly = Evenly::start(&format!("proxy_pass = [\"{}\"]", up.address), "");
+    let mut stream = ask(&evenly, b"/gate");
     eventually("the request is under way", || up.hits() == 1);
     evenly.signal("TERM");
     eventually("no new connections", || Client::try_connect(evenly.address).is_err());

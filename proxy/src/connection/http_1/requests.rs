@@ -195,6 +195,7 @@ impl Connection {
 
     /// Answers what is no request. Nothing behind it can be trusted to be one.
     async fn refuse(&mut self, fault: Fault) -> Then {
+        tracing::debug!(client = %self.client.peer.address, %fault, "no request");
         let latest = Instant::now() + self.timeouts.request;
         let mut response = plain(fault.status());
         response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));

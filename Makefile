@@ -18,8 +18,11 @@ rust: no-std
 # Each example runs and does what it says.
 examples: ; ./scripts/examples
 
+# And the public face of the three crates is the one that docs/api lists.
 docs:
+	rm -rf target/doc
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps
+	./scripts/public-api
 
 # The Python package: built into .venv and tested.
 python: ; ./scripts/python

@@ -176,15 +176,14 @@ async fn attempt(
     if let Some(kept) = backend.reuse(switches) {
         match exchange(kept, head, body, response_timeout, remembered).await {
             Ok(answer) => return Ok(answer),
-            Err((error, whole)) => {
-                // The member closed a kept connection just as we used it: that says nothing about the member.
-                let may_repeat = error.is_parting() && may_repeat(head.method, error.reached());
-                let again = if may_repeat { whole.or_else(|| spare.body()) } else { whole };
-                match again {
-                    Some(again) if may_repeat => body = again,
-                    again => return Err(error.failed(backend.address(), again)),
+            // The member closed a kept connection just as we used it: that says nothing about the member.
+            Err((error, whole)) if error.is_parting() && may_repeat(head.method, error.reached()) => {
+                match whole.or_else(|| spare.body()) {
+                    Some(again) => body = again,
+                    None => return Err(error.failed(backend.address(), None)),
                 }
             }
+            Err((error, whole)) => return Err(error.failed(backend.address(), whole)),
         }
     }
     let link = match Box::pin(open(group, backend, switches)).await {

@@ -1,7 +1,8 @@
 //! How many operations does a CPU second buy, beside quick_cache, moka and lru in the same run?
 //!
 //! `cargo bench -p evenly-benches --features cache-rivals --bench cache_ops [-- WORKLOAD… +CONTENDER…]`, where a
-//! workload is part of a name and threads (`"20 k t1"`), a contender part of its name (`+auto`).
+//! workload is part of a name and threads (`"20 k t1"`), a contender part of its name (`+auto`). With `exact`, instead,
+//! instructions under valgrind (minutes; `cache_exact`).
 //!
 //! Each round runs every contender once, one after the other; figures are process CPU time, medians over the rounds,
 //! ratios within each round. Keys are drawn before the clock starts. Two boards: every policy beside quick_cache
@@ -10,6 +11,7 @@
 use cache::Policy;
 use evenly_benches::cache_rivals::rivals;
 use evenly_benches::caches::{Contender, Maker, ours, ours_exact};
+use evenly_benches::instructions;
 use evenly_benches::scoreboard::{self, Better, Board, also_ours, of_effort};
 use evenly_benches::zipf::Zipf;
 use rustix::time::{ClockId, clock_gettime};
@@ -71,6 +73,27 @@ const WORKLOADS: &[Workload] = &[
     },
 ];
 
+/// The same with fewer keys: valgrind is slow, and instructions do not depend on caches.
+const COUNTED: &[Workload] = &[
+    Workload { name: "read hit, 20 k", keys: 20_000, capacity: 20_000, exponent: 0.99, step: READ },
+    Workload {
+        name: "get or insert, 200 k in 20 k",
+        keys: 200_000,
+        capacity: 20_000,
+        exponent: 0.9,
+        step: GET_OR_INSERT,
+    },
+    Workload {
+        name: "insert and evict, 200 k in 20 k",
+        keys: 200_000,
+        capacity: 20_000,
+        exponent: 0.0,
+        step: INSERT,
+    },
+];
+/// Most operations counted.
+const COUNTED_MAX: u64 = 3 << 16;
+
 fn main() -> std::io::Result<()> {
     let args = std::env::args().skip(1).filter(|arg| !arg.starts_with("--"));
     let (only, filter): (Vec<_>, Vec<_>) = args.partition(|arg| arg.starts_with('+'));
@@ -79,7 +102,16 @@ fn main() -> std::io::Result<()> {
 
     let mut all = rivals();
     all.extend(ours());
+    if let [word, workload, contender, times] = &filter[..]
+        && word == "only"
+    {
+        alone(&all, workload, contender, times);
+        return Ok(());
+    }
     all.retain(|maker| maker.name == "quick_cache" || is_asked(&maker.name));
+    if filter.first().is_some_and(|word| word == "exact") {
+        return count(&all, &filter[1..]);
+    }
     let mut lru: Vec<_> = rivals().into_iter().filter(is_lock).collect();
     for (mut maker, name) in
         ours_exact().into_iter().chain(ours()).filter(|maker| maker.name == "evenly lru").zip(LRU)
@@ -116,16 +148,47 @@ fn measure(workload: &Workload, threads: usize, contenders: &[Maker], board: &mu
     let caches: Vec<_> = contenders.iter().map(|contender| filled(contender, workload)).collect();
     for _ in 0..of_effort(9, 3) {
         for (Maker { name, .. }, cache) in contenders.iter().zip(&caches) {
-            let is_default = *name == format!("evenly {}", Policy::default()) || LRU.contains(&name.as_str());
-            let who = match name {
-                name if is_default => scoreboard::ours(name),
-                name if name.starts_with("evenly") => also_ours(name),
-                name => scoreboard::rival(name),
-            };
             let cost = round(cache.as_ref(), workload.step, &keys);
-            board.note(workload.name, &format!("{threads} threads"), COST, who, cost);
+            board.note(workload.name, &format!("{threads} threads"), COST, who(name), cost);
         }
     }
+}
+
+fn who(name: &str) -> scoreboard::Contender<'_> {
+    let is_default = name.strip_prefix("evenly ") == Some(Policy::default().name());
+    match name {
+        name if is_default || LRU.contains(&name) => scoreboard::ours(name),
+        name if name.starts_with("evenly") => also_ours(name),
+        name => scoreboard::rival(name),
+    }
+}
+
+/// Instructions for an operation, each contender alone in a process.
+fn count(contenders: &[Maker], asked: &[String]) -> std::io::Result<()> {
+    let mut board = Board::new("cache_exact").against("quick_cache");
+    let is_asked = |row: &&Workload| asked.is_empty() || asked.iter().any(|part| row.name.contains(part));
+    for workload in COUNTED.iter().filter(is_asked) {
+        for Maker { name, .. } in contenders {
+            let each = instructions::for_each(&["only", workload.name, name], COUNTED_MAX / 3, COUNTED_MAX);
+            board.note(workload.name, "1 thread", ("instructions", Better::Less), who(name), each);
+        }
+    }
+    if asked.is_empty() {
+        return board.finish().map(drop);
+    }
+    board.print();
+    Ok(())
+}
+
+/// One contender, so many operations, in this process.
+fn alone(contenders: &[Maker], workload: &str, contender: &str, times: &str) {
+    let workload = COUNTED.iter().find(|row| row.name == workload).expect("a workload's name");
+    let contender = contenders.iter().find(|maker| maker.name == contender).expect("a contender's name");
+    let cache = filled(contender, workload);
+    // Always as many, so that drawing them is not in the difference.
+    let keys = Zipf::new(workload.keys, workload.exponent, 0).take(COUNTED_MAX as usize);
+    let keys = keys.iter().take(times.parse().expect("a number"));
+    keys.enumerate().for_each(|(turn, key)| (workload.step)(cache.as_ref(), *key, turn));
 }
 
 fn filled(contender: &Maker, workload: &Workload) -> Box<dyn Contender> {

@@ -7,6 +7,7 @@ pub mod belady;
 pub mod cache_rivals;
 pub mod caches;
 pub mod counting;
+pub mod instructions;
 pub mod picture;
 pub mod scoreboard;
 pub mod simulation;

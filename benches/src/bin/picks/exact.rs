@@ -1,9 +1,8 @@
 //! Instructions, which no other program on the machine changes: each contender alone under valgrind.
 
-use std::process::Command;
-
 use evenly_benches::{
     balancing::{ROWS, Row},
+    instructions,
     scoreboard::{Better, Board},
 };
 
@@ -11,10 +10,10 @@ use evenly_benches::{
 pub(crate) fn count(row: &'static Row, board: &mut Board) {
     for &members in row.sizes.iter().filter(|&&members| members <= MEMBERS_MAX) {
         for (at, contender) in row.contenders.iter().enumerate() {
+            let (members, index) = (members.to_string(), at.to_string());
             let (few, many) = (row.times / 5 + 1, row.times * 3);
-            let more = collected(row.name, members, at, many) - collected(row.name, members, at, few);
-            let each = more as f64 / (many - few) as f64;
-            board.note(row.name, &members.to_string(), INSTRUCTIONS, crate::who(at, contender), each);
+            let each = instructions::for_each(&["only", row.name, &members, &index], few, many);
+            board.note(row.name, &members, INSTRUCTIONS, crate::who(at, contender), each);
         }
     }
     eprintln!("{} done", row.name);
@@ -26,18 +25,6 @@ pub(crate) fn alone(row: &str, members: &str, contender: &str, times: &str) {
     let number = |text: &str| text.parse::<u64>().expect("a number");
     let mut run = (row.contenders[number(contender) as usize].build)(number(members) as usize);
     run(number(times));
-}
-
-fn collected(row: &str, members: usize, contender: usize, times: u64) -> u64 {
-    let own = std::env::current_exe().expect("a running program has a path");
-    let numbers = [members as u64, contender as u64, times].map(|number| number.to_string());
-    let mut command = Command::new("valgrind");
-    command.args(["--tool=callgrind", "--callgrind-out-file=/dev/null"]).arg(own).args(["only", row]);
-    let said = command.args(numbers).output().expect("valgrind is there (apt-get install valgrind)").stderr;
-    let said = String::from_utf8_lossy(&said).into_owned();
-    let found = said.lines().find_map(|line| line.split_once("Collected : "));
-    let found = found.and_then(|(_, number)| number.trim().parse().ok());
-    found.unwrap_or_else(|| panic!("valgrind did not say how much it collected: {said}"))
 }
 
 const INSTRUCTIONS: (&str, Better) = ("instructions", Better::Less);

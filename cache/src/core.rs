@@ -118,23 +118,23 @@ impl<K: 'static, V: 'static> Core<K, V> {
         now: u64,
         gone: &mut Gone<K, V>,
     ) -> bool {
-        let is_even = !self.weighed && !self.is_timed() && newcomer.deadline == NEVER;
-        if is_even && found.is_none() && self.weight() == self.capacity() && !self.is_empty() {
-            if let Some((key, value, cause)) = self.shard.exchange(newcomer) {
-                gone.0.push(key, value, cause);
-            }
-            return true;
-        }
-        let mut waiting = Some(newcomer);
         let mut room = Room { budget: &self.budget, credit: 0, own: true, now };
-        if waiting.as_ref().is_some_and(|newcomer| newcomer.weight <= self.budget.limit()) {
-            // Own entries may all go, so that whatever is within the capacity fits.
-            let keep = found.map_or(NIL, |slot| slot.0);
-            let _ = self.shard.insert_at(keep, &mut waiting, &mut room, &mut gone.0);
+        let found = found.map(|slot| slot.0);
+        let waiting = if self.weighed {
+            let (fits, mut waiting) = (newcomer.weight <= self.budget.limit(), Some(newcomer));
+            if fits {
+                // Own entries may all go, so that whatever is within the capacity fits.
+                let _ = self.shard.insert_at(found.unwrap_or(NIL), &mut waiting, &mut room, &mut gone.0);
+            }
+            waiting
+        } else {
+            self.shard.insert_even(found, newcomer, &room, &mut gone.0).err()
+        };
+        let Some(refused) = waiting else {
             // Afterwards: it moves entries, and `found` is good until the first change.
             self.shard.tidy(&room, &mut gone.0);
-        }
-        let Some(refused) = waiting else { return true };
+            return true;
+        };
         self.shard.rejected();
         gone.0.push(refused.key, refused.value, Cause::Rejected);
         false

@@ -255,7 +255,53 @@ impl<K: Hash + Eq, V, S: BuildHasher> Inner<K, V, S> {
 
     /// Finds room for the newcomer and puts it in; as a flight's outcome, only while the flight is attached.
     /// `None` if it was not; else whether the newcomer was stored.
+    #[inline]
     pub(crate) fn settle(
+        &self,
+        hash: u64,
+        newcomer: Newcomer<K, V>,
+        now: u64,
+        flight: Option<&Arc<Flight<K, V>>>,
+    ) -> Option<bool> {
+        let is_even = self.settings.weigher.is_none() && flight.is_none() && newcomer.deadline > now;
+        let newcomer = match is_even {
+            true => match self.settle_even(hash, newcomer, now) {
+                Ok(()) => return Some(true),
+                Err(newcomer) => newcomer,
+            },
+            false => newcomer,
+        };
+        self.settle_anyhow(hash, newcomer, now, flight)
+    }
+
+    /// The usual case: all entries weigh the same, nobody loads a key of this shard, and the room is here, free or
+    /// another's. The newcomer comes back if it is another case.
+    #[inline]
+    fn settle_even(&self, hash: u64, newcomer: Newcomer<K, V>, now: u64) -> Result<(), Newcomer<K, V>> {
+        let mut departed = self.departed();
+        let mut shard = self.shard(hash);
+        let room = Room { budget: &self.budget, credit: 0, own: self.may_evict(&shard), now };
+        if !shard.flights.is_empty() {
+            return Err(newcomer);
+        }
+        shard.tidy(&room, &mut departed);
+        shard.foresee(newcomer.hash);
+        // Lent: a panic in `Eq` must not drop the newcomer under the lock.
+        let found = shard.find(newcomer.hash, &newcomer.key);
+        shard.insert_even(found, newcomer, &room, &mut departed)
+    }
+
+    /// Whether a shard makes room for a newcomer by entries of its own. A little below the share is near enough: it
+    /// saves the way to another shard.
+    #[inline]
+    fn may_evict(&self, shard: &Shard<K, V>) -> bool {
+        let share = self.share();
+        self.shards.len() == 1 || shard.weight() >= share - share / 8
+    }
+
+    /// As `settle`, with all that may happen.
+    #[inline(never)]
+    fn settle_anyhow(
         &self,
         hash: u64,
         newcomer: Newcomer<K, V>,
@@ -268,14 +314,12 @@ impl<K: Hash + Eq, V, S: BuildHasher> Inner<K, V, S> {
         let mut room = Room { budget: &self.budget, credit: 0, own: true, now };
         let mut gathering = None;
         while has_time && weight <= self.budget.limit() {
-            let share = self.share();
             let missing = {
                 let mut shard = self.shard(hash);
                 if waiting.as_ref().is_some_and(|newcomer| !shard.clears(newcomer, flight, &mut detached)) {
                     return None;
                 }
-                // A little below the share is near enough: it saves the way to another shard.
-                room.own = self.shards.len() == 1 || shard.weight() >= share - share / 8;
+                room.own = self.may_evict(&shard);
                 match shard.insert(&mut waiting, &mut room, &mut departed) {
                     Ok(()) => return Some(true),
                     Err(missing) => missing,

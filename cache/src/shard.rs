@@ -249,10 +249,16 @@ impl<K, V> Shard<K, V> {
     {
         self.tidy(room, departed);
         let Some(lent) = newcomer else { return Ok(()) };
-        self.policy.foresee(lent.hash, &self.facts);
+        self.foresee(lent.hash);
         let keep = self.find(lent.hash, &lent.key).unwrap_or(NIL);
         // No user code runs below this line.
         self.insert_at(keep, newcomer, room, departed)
+    }
+
+    /// An entry with this hash is about to come: what will be needed may be fetched.
+    #[inline]
+    pub(crate) fn foresee(&self, hash: u32) {
+        self.policy.foresee(hash, &self.facts);
     }
 
     /// As `insert`, for who knows the slot of the entry with this key, or that there is none (`NIL`).
@@ -279,29 +285,47 @@ impl<K, V> Shard<K, V> {
         Ok(())
     }
 
-    /// Puts a newcomer into the place of the entry the policy parts with, where all entries weigh the same and none
-    /// has a deadline: then no room needs to be made. `None` if nothing is held.
+    /// As `insert_at`, where all entries weigh 1 and the newcomer so too: then nothing needs to be counted, and at
+    /// most one entry leaves. The newcomer comes back if this shard can make no room, or may not.
     #[inline]
-    pub(crate) fn exchange(&mut self, newcomer: Newcomer<K, V>) -> Option<(K, V, Cause)> {
-        let Newcomer { key, value, hash, weight, .. } = newcomer;
-        let Victim { slot, rejected } = match &mut self.policy {
-            Running::Lru(lru) => lru.renew_oldest()?,
-            policy => {
-                let victim = policy.victim(NIL, &mut self.facts)?;
-                policy.removed(victim.slot, &mut self.facts);
-                victim
-            }
-        };
+    pub(crate) fn insert_even(
+        &mut self,
+        keep: Option<u32>,
+        newcomer: Newcomer<K, V>,
+        room: &Room<'_>,
+        departed: &mut Departed<'_, K, V>,
+    ) -> Result<(), Newcomer<K, V>> {
+        if let Some(slot) = keep {
+            self.overwrite(slot, newcomer, room.now, departed);
+        } else if self.facts.len() < MAX_SLOTS && room.budget.reserve(1) {
+            self.fill(None, newcomer, room.now, departed);
+        } else if room.own && self.facts.len() > 0 {
+            self.exchange(newcomer, room.now, departed);
+        } else {
+            return Err(newcomer);
+        }
+        Ok(())
+    }
+
+    /// Puts a newcomer into the place of the entry the policy parts with.
+    #[inline]
+    fn exchange(&mut self, newcomer: Newcomer<K, V>, now: u64, departed: &mut Departed<'_, K, V>) {
+        let Some(Victim { slot, rejected }) = self.policy.part(&mut self.facts) else { return };
         let cause = if rejected { Cause::Rejected } else { Cause::Size };
+        let Newcomer { key, value, hash, weight, deadline } = newcomer;
         self.index.remove(self.facts.hash(slot), slot);
         let old = self.facts.replace(slot, Entry { key, value }, hash, weight);
         self.index.insert(hash, slot);
-        if !matches!(self.policy, Running::Lru(_)) {
-            self.policy.inserted(slot, &mut self.facts);
+        self.policy.inserted(slot, &mut self.facts);
+        if let Some(wheel) = &mut self.wheel {
+            wheel.removed(slot);
+        }
+        if self.wheel.is_some() || deadline.min(self.idle) != NEVER {
+            self.start_timer(slot, deadline, now);
         }
         self.stats.count(cause);
         self.stats.inserts += 1;
-        Some((old.key, old.value, cause))
+        departed.push(old.key, old.value, cause);
     }
 
     /// Gives the room of some of the dead back.

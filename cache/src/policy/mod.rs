@@ -28,6 +28,7 @@ pub(crate) use lru::Lru;
 pub(crate) use s3_fifo::S3Fifo;
 pub(crate) use tiny_lfu::TinyLfu;
 
+use crate::links::NIL;
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
@@ -123,6 +124,12 @@ pub(crate) trait Replacement {
     fn victim<T>(&mut self, keep: u32, facts: &mut Facts<T>) -> Option<Victim>;
     /// The entry in `slot` leaves; its facts still stand.
     fn removed<T>(&mut self, slot: u32, facts: &mut Facts<T>);
+    /// The slot to vacate next, of which the policy lets go at once: as `victim` and `removed`.
+    fn part<T>(&mut self, facts: &mut Facts<T>) -> Option<Victim> {
+        let victim = self.victim(NIL, facts)?;
+        self.removed(victim.slot, facts);
+        Some(victim)
+    }
     /// The last slot's entry moves into the vacated slot `hole`; if that is the last slot, it only ends.
     fn close<T>(&mut self, hole: u32, last: u32, facts: &Facts<T>);
     /// Room for this many slots will be needed.
@@ -225,6 +232,9 @@ impl Replacement for Running {
     }
     fn removed<T>(&mut self, slot: u32, facts: &mut Facts<T>) {
         each!(self, policy => policy.removed(slot, facts));
+    }
+    fn part<T>(&mut self, facts: &mut Facts<T>) -> Option<Victim> {
+        each!(self, policy => policy.part(facts))
     }
     fn close<T>(&mut self, hole: u32, last: u32, facts: &Facts<T>) {
         each!(self, policy => policy.close(hole, last, facts));

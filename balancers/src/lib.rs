@@ -101,7 +101,7 @@ pub use live::Outcome;
 pub use lookup::Lookup;
 pub use members::{ID_LEN_MAX, MEMBERS_MAX, Member, Members, Tag, WEIGHT_MAX};
 #[cfg(feature = "std")]
-pub use pool::{Change, Edit, Lease, MemberStatus, Peek, Pool, PoolBuilder, Reader, Values};
+pub use pool::{Change, Edit, Lease, Loan, MemberStatus, Peek, Pool, PoolBuilder, Reader, Values};
 pub use query::Query;
 pub use rng::Rng;
 

@@ -21,6 +21,7 @@ fn main() {
                 let bytes = key.to_le_bytes();
                 let query = Query::for_key(&bytes);
                 drop(reader.pick(&query).unwrap());
+                drop(reader.lend(&query).unwrap());
                 let lease = pool.pick(&query.avoiding(first.tag())).unwrap();
                 lease.finish(Outcome { latency: std::time::Duration::from_micros(key), ok: key % 7 != 0 });
             }

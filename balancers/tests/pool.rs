@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use balancers::{Algorithm, EditError, Lease, ManualClock, PickError, Pool, Query, Values};
+use balancers::{Algorithm, EditError, Lease, ManualClock, Outcome, PickError, Pool, Query, Values};
 
 fn pool_of(algorithm: Algorithm, members: &[(&str, u32)]) -> Pool<String> {
     let pool = Pool::builder().seed(7).build(algorithm).unwrap();
@@ -32,6 +32,52 @@ fn a_lease_counts_while_it_lives_and_reaches_the_value() {
         drop(leases);
         assert!(pool.members().iter().all(|member| member.in_flight == 0), "{algorithm}");
         assert_eq!(pool.members().iter().map(|member| member.picks).sum::<u64>(), 30, "{algorithm}");
+    }
+}
+
+#[test]
+fn a_loan_counts_while_it_lives_and_a_kept_one_goes_on() {
+    for algorithm in Algorithm::ALL {
+        let pool = pool_of(algorithm, &[("a", 1), ("b", 2)]);
+        let mut reader = pool.reader();
+        let total = || in_flight(&pool, "a") + in_flight(&pool, "b");
+        let loan = reader.lend(&Query::keyed(1)).unwrap();
+        assert_eq!((loan.as_str(), total()), (format!("value of {}", loan.id()).as_str(), 1), "{algorithm}");
+        loan.finish(Outcome { latency: Duration::from_millis(1), ok: true });
+        assert_eq!(total(), 0, "{algorithm}");
+
+        let kept: Vec<Lease<String>> =
+            (0..30).map(|key| reader.lend(&Query::keyed(key)).unwrap().keep()).collect();
+        let avoided = kept[0].tag();
+        let other = reader.lend(&Query::keyed(0).avoiding(avoided)).unwrap();
+        assert_ne!(other.tag(), avoided, "{algorithm}");
+        assert_eq!(total(), 31, "{algorithm}");
+        drop(other);
+        drop(reader);
+        assert_eq!(total(), 30, "{algorithm}");
+        drop(kept);
+        assert_eq!(total(), 0, "{algorithm}");
+        assert_eq!(pool.members().iter().map(|member| member.picks).sum::<u64>(), 32, "{algorithm}");
+    }
+}
+
+#[test]
+fn what_is_lent_is_of_the_newest_members_and_ends_in_a_panic() {
+    for algorithm in Algorithm::ALL {
+        let pool = pool_of(algorithm, &[]);
+        let mut reader = pool.reader();
+        assert_eq!(reader.lend(&Query::new()).unwrap_err(), PickError::Empty, "{algorithm}");
+        pool.update(|edit| edit.add("a", 1, "first".into())).unwrap();
+        assert_eq!(reader.lend(&Query::new()).unwrap().id(), "a", "{algorithm}");
+        pool.set_up("a", false).unwrap();
+        assert_eq!(reader.lend(&Query::new()).unwrap_err(), PickError::AllDown, "{algorithm}");
+        pool.set_up("a", true).unwrap();
+        let panics = std::panic::AssertUnwindSafe(|| {
+            let _loan = reader.lend(&Query::new()).unwrap();
+            std::panic::resume_unwind(Box::new("the request failed"));
+        });
+        assert!(std::panic::catch_unwind(panics).is_err());
+        assert_eq!(in_flight(&pool, "a"), 0, "{algorithm}");
     }
 }
 

@@ -56,7 +56,7 @@ pub enum Values {
 
 impl<T> Edit<T> {
     pub(super) fn of(snapshot: &Snapshot<T>) -> Self {
-        let members = snapshot.balancer.members().iter().zip(&snapshot.seats);
+        let members = snapshot.balancer.members().iter().zip(snapshot.seats.iter());
         let draft = members.map(|(member, seat)| Draft {
             id: seat.id.clone(),
             weight: member.weight(),

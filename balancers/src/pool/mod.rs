@@ -12,8 +12,9 @@
 //! | `control.rs` | who left and is still at work |
 //! | `current.rs` | the one pointer |
 //! | `edit.rs` | one transaction: what may be changed, what is refused, what was changed |
-//! | `lease.rs` | one request under way |
+//! | `lease.rs` | one request under way, owned or lent |
 //! | `reader.rs` | picks for a hot loop |
+//! | `snapshot.rs` | what a pick looks at |
 //! | `shared_pool.rs` | the pool itself |
 
 mod builder;
@@ -27,7 +28,7 @@ mod snapshot;
 
 pub use builder::PoolBuilder;
 pub use edit::{Change, Edit, Values};
-pub use lease::Lease;
+pub use lease::{Lease, Loan};
 pub use reader::Reader;
 pub use shared_pool::{MemberStatus, Pool};
 pub use snapshot::Peek;

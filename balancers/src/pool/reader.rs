@@ -2,17 +2,20 @@
 
 use alloc::sync::Arc;
 
-use super::lease::Lease;
+use super::lease::{Lease, Loan};
 use super::shared_pool::Pool;
-use super::snapshot::{Peek, Snapshot};
+use super::snapshot::{Peek, Seat, Snapshot};
 use crate::error::PickError;
-use crate::lookup::{Table, position};
+use crate::lookup::Table;
 use crate::query::Query;
 use crate::rng::Rng;
 use crate::shared::{Shared, State};
 
 /// A pool's handle for one thread or task. It looks at one number to see whether its copy of the state is the newest
 /// and everybody is well, which is several times cheaper than [`Pool::pick`] finding the state anew.
+///
+/// Whoever has one request at a time under way takes [`Self::lend`], which counts like a lease at half its cost; whoever
+/// has many takes [`Self::pick`]; whoever counts nothing, [`Self::peek`].
 ///
 /// It keeps the state it last picked from alive, values of removed members too, until its next pick.
 ///
@@ -32,9 +35,11 @@ pub struct Reader<T> {
     shared: Arc<Shared>,
     /// What the pool's state is while the snapshot is the newest and everybody is well.
     well: State,
-    /// The snapshot's.
-    table: Option<Table>,
     snapshot: Arc<Snapshot<T>>,
+    /// The snapshot's, at hand.
+    table: Option<Table>,
+    /// The snapshot's, at hand.
+    seats: Arc<[Arc<Seat<T>>]>,
     rng: Rng,
 }
 
@@ -44,7 +49,8 @@ impl<T> Reader<T> {
         // First the state, as it asks for.
         let well = shared.state().well();
         let snapshot = pool.snapshot();
-        Self { shared, well, table: snapshot.table(), snapshot, rng, pool }
+        let (table, seats) = (snapshot.table(), snapshot.seats.clone());
+        Self { pool, shared, well, snapshot, table, seats, rng }
     }
 
     /// As [`Pool::pick`].
@@ -53,15 +59,42 @@ impl<T> Reader<T> {
     /// As [`Pool::pick`].
     #[inline(always)]
     pub fn pick(&mut self, query: &Query<'_>) -> Result<Lease<T>, PickError> {
-        let seat = match self.find(query) {
-            Found::At(index) => self.snapshot.start_at(index),
-            Found::ByBalancer => self.snapshot.acquire(&query.copy(), &mut self.rng),
+        self.lend(query).map(Loan::keep)
+    }
+
+    /// As [`Self::pick`], for a request that is over before the next pick: the lease borrows from the reader what
+    /// it would else own, which saves two of its four locked instructions.
+    ///
+    /// ```
+    /// use balancers::{Algorithm, Pool, Query};
+    ///
+    /// let pool = Pool::new(Algorithm::P2c);
+    /// pool.update(|edit| edit.add("a", 1, "10.0.0.1:80"))?;
+    /// let mut reader = pool.reader();
+    /// for _ in 0..3 {
+    ///     let member = reader.lend(&Query::new()).unwrap();
+    ///     assert_eq!((*member, pool.members()[0].in_flight), ("10.0.0.1:80", 1));
+    /// }
+    /// assert_eq!(pool.members()[0].in_flight, 0);
+    /// # Ok::<(), balancers::EditError>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`Pool::pick`].
+    #[inline(always)]
+    pub fn lend(&mut self, query: &Query<'_>) -> Result<Loan<'_, T>, PickError> {
+        let index = match self.find(query) {
+            Found::At(index) => self.seats.get(index).map(|seat| seat.live.start()).map(|()| index),
+            Found::ByBalancer => self.snapshot.balancer.acquire(&query.copy(), &mut self.rng),
             Found::NotYet => None,
         };
-        match seat {
-            Some(seat) => Ok(Lease::new(Arc::clone(seat))),
-            None => self.pick_or_say_why(&query.copy()),
+        // Asked for by its number, because a borrow would last through what follows.
+        if let Some(index) = index
+            && index < self.seats.len()
+        {
+            return Ok(Loan::new(&self.seats[index]));
         }
+        self.lend_or_say_why(&query.copy())
     }
 
     /// As [`Self::pick`], but nothing is counted: for algorithms that do not look at load, when the caller does not
@@ -87,11 +120,11 @@ impl<T> Reader<T> {
             Found::ByBalancer => self.snapshot.balancer.pick(&query.copy(), &mut self.rng),
             Found::NotYet => None,
         };
-        // Asked for by its number, because a borrow would last through what follows.
+        // By its number, as in `lend`.
         if let Some(index) = index
-            && index < self.snapshot.seats.len()
+            && index < self.seats.len()
         {
-            return Ok(Peek::at(&self.snapshot.seats[index]));
+            return Ok(Peek::at(&self.seats[index]));
         }
         self.peek_or_say_why(&query.copy())
     }
@@ -108,24 +141,20 @@ impl<T> Reader<T> {
         if self.shared.state() != self.well {
             return Found::NotYet;
         }
+        if query.avoids_any() {
+            return Found::ByBalancer;
+        }
         match &self.table {
-            // First, or all four kinds are told apart before it.
-            Some(Table::Circle(circle)) if !query.avoids_any() => {
-                let place = (position(query, &mut self.rng) >> 32) as u32;
-                circle.owner(place).map_or(Found::NotYet, Found::At)
-            }
-            Some(table) if !query.avoids_any() => {
-                table.find(query, &mut self.rng).map_or(Found::NotYet, Found::At)
-            }
-            _ => Found::ByBalancer,
+            Some(table) => table.find(query, &mut self.rng).map_or(Found::NotYet, Found::At),
+            None => Found::ByBalancer,
         }
     }
 
     // Apart, so that no more than a table's answer and the virtual call is compiled into the caller's loop.
     #[inline(never)]
-    fn pick_or_say_why(&mut self, query: &Query<'_>) -> Result<Lease<T>, PickError> {
+    fn lend_or_say_why(&mut self, query: &Query<'_>) -> Result<Loan<'_, T>, PickError> {
         self.refresh();
-        self.snapshot.pick(query, &mut self.rng)
+        self.snapshot.start(query, &mut self.rng).map(Loan::new)
     }
 
     #[inline(never)]
@@ -140,7 +169,7 @@ impl<T> Reader<T> {
         if well != self.well {
             self.well = well;
             self.snapshot = self.pool.snapshot();
-            self.table = self.snapshot.table();
+            (self.table, self.seats) = (self.snapshot.table(), self.snapshot.seats.clone());
         }
     }
 }

@@ -1,6 +1,5 @@
 //! The pool: shared by all threads, picked from without a lock, changed one transaction at a time.
 
-use alloc::boxed::Box;
 use alloc::string::{String, ToString};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -92,7 +91,7 @@ impl<T> Pool<T> {
         seed: Option<u64>,
     ) -> Self {
         let inner = Inner {
-            current: Current::new(Snapshot::new(balancer, Box::new([]))),
+            current: Current::new(Snapshot::new(balancer, Arc::new([]))),
             control: Mutex::new(Control::default()),
             shared,
             panic_percent,
@@ -109,7 +108,7 @@ impl<T> Pool<T> {
     #[inline]
     pub fn pick(&self, query: &Query<'_>) -> Result<Lease<T>, PickError> {
         let snapshot = self.inner.current.borrow();
-        self.with_rng(|rng| snapshot.pick(query, rng))
+        self.with_rng(|rng| snapshot.start(query, rng).map(|seat| Lease::new(seat.clone())))
     }
 
     /// A handle for one thread's hot loop.

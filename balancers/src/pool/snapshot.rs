@@ -1,10 +1,8 @@
 //! What a pick looks at: one set of members, the algorithm laid out over it, and the users' values.
 
-use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-use super::lease::Lease;
 use crate::balancer::Balancer;
 use crate::error::PickError;
 use crate::live::Live;
@@ -60,13 +58,13 @@ impl<'a, T> Peek<'a, T> {
 #[derive(Debug)]
 pub(super) struct Snapshot<T> {
     pub(super) balancer: Arc<dyn Balancer>,
-    pub(super) seats: Box<[Arc<Seat<T>>]>,
+    pub(super) seats: Arc<[Arc<Seat<T>>]>,
     shared: Arc<Shared>,
     lookup: Option<Lookup>,
 }
 
 impl<T> Snapshot<T> {
-    pub(super) fn new(balancer: Arc<dyn Balancer>, seats: Box<[Arc<Seat<T>>]>) -> Self {
+    pub(super) fn new(balancer: Arc<dyn Balancer>, seats: Arc<[Arc<Seat<T>>]>) -> Self {
         let (shared, lookup) = (balancer.members().shared().clone(), balancer.lookup());
         Self { balancer, seats, shared, lookup }
     }
@@ -90,30 +88,21 @@ impl<T> Snapshot<T> {
 
     /// Picks, counts, and says why if there is nobody.
     #[inline(always)]
-    pub(super) fn pick(&self, query: &Query<'_>, rng: &mut Rng) -> Result<Lease<T>, PickError> {
+    pub(super) fn start(&self, query: &Query<'_>, rng: &mut Rng) -> Result<&Arc<Seat<T>>, PickError> {
         let seat = match self.table_for(query) {
-            Some(lookup) => lookup.find(query, rng).and_then(|index| self.start_at(index)),
-            None => self.acquire(query, rng),
+            Some(lookup) => {
+                let seat = lookup.find(query, rng).and_then(|index| self.seats.get(index));
+                seat.inspect(|seat| seat.live.start())
+            }
+            None => self.balancer.acquire(query, rng).and_then(|index| self.seats.get(index)),
         };
-        seat.map(|seat| Lease::new(Arc::clone(seat))).ok_or_else(|| self.why_nobody(query))
+        seat.ok_or_else(|| self.why_nobody(query))
     }
 
     /// The algorithm's table, if it has one and it answers this query as things are.
     #[inline(always)]
     fn table_for(&self, query: &Query<'_>) -> Option<&Lookup> {
         self.lookup.as_ref().filter(|_| self.shared.all_open() && !query.avoids_any())
-    }
-
-    /// Counts one request more.
-    #[inline(always)]
-    pub(super) fn start_at(&self, index: usize) -> Option<&Arc<Seat<T>>> {
-        self.seats.get(index).inspect(|seat| seat.live.start())
-    }
-
-    /// Picks and counts as the balancer does it.
-    #[inline(always)]
-    pub(super) fn acquire(&self, query: &Query<'_>, rng: &mut Rng) -> Option<&Arc<Seat<T>>> {
-        self.seats.get(self.balancer.acquire(query, rng)?)
     }
 
     /// The algorithm's table, for a reader to keep.

@@ -1,7 +1,6 @@
 //! Picks and changes, ours and the rivals', ready to be run: one row for each question, one contender for each answer.
 //!
-//! `benches/pick.rs` hands them to criterion, `src/bin/picks` runs them in turns in one process, which a noisy machine
-//! disturbs less, and alone under callgrind.
+//! `src/bin/picks` runs them in turns in one process, which a noisy machine disturbs less, and alone under callgrind.
 
 mod changes;
 mod ours;
@@ -70,7 +69,8 @@ pub const ROWS: &[Row] = &[
         "p2c",
         &[100, 1000, 10_000],
         &[
-            by("balancers reader.pick", ours::p2c),
+            by("balancers reader.lend", ours::p2c),
+            by("balancers reader.pick", ours::p2c_pick),
             by("balancers pool.pick", ours::p2c_pool),
             by("tower p2c pending", rivals::tower_pending),
         ],
@@ -79,11 +79,11 @@ pub const ROWS: &[Row] = &[
         "peak_ewma",
         &[100],
         &[
-            by("balancers reader.pick + finish", ours::peak_ewma),
+            by("balancers reader.lend + finish", ours::peak_ewma),
             by("tower p2c peak-ewma", rivals::tower_peak_ewma),
         ],
     ),
-    picks("least_load", &[10, 100, 1000, 10_000], &[by("balancers reader.pick", ours::least_load)]),
+    picks("least_load", &[10, 100, 1000, 10_000], &[by("balancers reader.lend", ours::least_load)]),
     picks("least_load, loaded", &[10, 100, 1000, 10_000], &[by("balancers reader.pick", ours::least_loaded)]),
     picks(
         "round_robin",
@@ -117,7 +117,7 @@ pub const ROWS: &[Row] = &[
             by("hrw-hash", rivals::hrw_hash),
         ],
     ),
-    picks("bounded_ring", &[100, 1000], &[by("balancers reader.pick", ours::bounded_ring)]),
+    picks("bounded_ring", &[100, 1000], &[by("balancers reader.lend", ours::bounded_ring)]),
     changes(
         "ring, built",
         15,

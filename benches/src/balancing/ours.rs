@@ -41,6 +41,14 @@ fn pick_keyless(mut reader: Reader<usize>) -> Run {
     Box::new(move |n| (0..n).for_each(|_| drop(black_box(reader.pick(&Query::new())))))
 }
 
+fn lend(mut reader: Reader<usize>) -> Run {
+    over_keys(move |key| drop(black_box(reader.lend(&Query::for_key(key)))))
+}
+
+fn lend_keyless(mut reader: Reader<usize>) -> Run {
+    Box::new(move |n| (0..n).for_each(|_| drop(black_box(reader.lend(&Query::new())))))
+}
+
 /// A reference, where others give an index or a reference.
 fn refer_keyless(mut reader: Reader<usize>) -> Run {
     Box::new(move |n| {
@@ -68,6 +76,10 @@ pub(super) fn ketama(n: usize) -> Run {
 }
 
 pub(super) fn p2c(n: usize) -> Run {
+    lend_keyless(even(Algorithm::P2c, n).reader())
+}
+
+pub(super) fn p2c_pick(n: usize) -> Run {
     pick_keyless(even(Algorithm::P2c, n).reader())
 }
 
@@ -83,15 +95,15 @@ pub(super) fn peak_ewma(n: usize) -> Run {
         for _ in 0..n {
             nanos = nanos.wrapping_mul(747_796_405).wrapping_add(1);
             let latency = Duration::new(0, nanos >> 12);
-            if let Ok(lease) = black_box(reader.pick(&Query::new())) {
-                lease.finish(Outcome { latency, ok: true });
+            if let Ok(loan) = black_box(reader.lend(&Query::new())) {
+                loan.finish(Outcome { latency, ok: true });
             }
         }
     })
 }
 
 pub(super) fn least_load(n: usize) -> Run {
-    pick_keyless(pool(Algorithm::LeastLoad, n, weights(n)).reader())
+    lend_keyless(pool(Algorithm::LeastLoad, n, weights(n)).reader())
 }
 
 /// With four requests a member in flight, of which the oldest ends at each pick.
@@ -128,7 +140,7 @@ pub(super) fn bounded_ring(n: usize) -> Run {
     let mut reader = even(Algorithm::BoundedRing, n).reader();
     let held: Vec<Lease<usize>> =
         (0..10 * n as u64).map(|key| reader.pick(&Query::keyed(key)).expect("room")).collect();
-    let mut run = pick(reader);
+    let mut run = lend(reader);
     Box::new(move |n| {
         black_box(&held);
         run(n);

@@ -5,7 +5,7 @@
 
 use alloc::sync::Arc;
 
-use crate::algorithms::{Cells, Circle};
+use crate::algorithms::{Cells, Circle, Rotation};
 use crate::query::Query;
 use crate::rng::Rng;
 
@@ -22,6 +22,8 @@ pub(crate) enum Table {
     Slots(Arc<[u16]>),
     /// Walker's cells, by lot.
     Cells(Cells),
+    /// Turns: whoever looks takes one.
+    Rotation(Arc<Rotation>),
 }
 
 impl Lookup {
@@ -40,6 +42,7 @@ impl Table {
             Self::Circle(circle) => circle.owner((position(query, rng) >> 32) as u32),
             Self::Slots(slots) => slot(slots, position(query, rng)),
             Self::Cells(cells) => cells.draw(rng),
+            Self::Rotation(rotation) => rotation.take(),
         }
     }
 }

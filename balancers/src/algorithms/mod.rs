@@ -24,10 +24,12 @@ mod p2c;
 mod random;
 mod rendezvous;
 mod ring;
+mod rotation;
 mod round_robin;
 
 pub(crate) use circle::Circle;
 pub(crate) use random::Cells;
+pub(crate) use rotation::Rotation;
 
 pub use bounded_ring::BoundedRing;
 pub use cost::Cost;

@@ -8,7 +8,7 @@
 //! ```
 //!
 //! The whole order (it repeats after Σ weight / gcd turns) is laid out once; a pick takes the next ticket and looks
-//! it up. Orders of more than 65,536 turns are worked out as they come, in O(log members) and with the same bound, if
+//! it up (`rotation.rs`). Orders of more than 65,536 turns are worked out as they come, in O(log members) and with the same bound, if
 //! not in nginx's order (`fair_turns.rs`, which also says what a thread that is stopped at that work costs). Pick: O(1),
 //! one addition on a shared line. Memory: 2 bytes a turn. At every moment each member has had its quota of picks within
 //! less than one. When a member goes down the order is laid out anew for those who are up,
@@ -29,70 +29,78 @@ use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 use alloc::format;
 use alloc::string::String;
+use alloc::sync::Arc;
 use alloc::vec;
 use alloc::vec::Vec;
 use core::cmp::Reverse;
 
 use super::fair_turns::FairTurns;
+use super::rotation::{Rotation, Tickets};
 use crate::balancer::Balancer;
 use crate::error::EditError;
+use crate::lookup::{Lookup, Table};
 use crate::members::{Member, Members};
 use crate::query::Query;
 use crate::rng::Rng;
-use crate::sync::{AtomicU64, Ordering};
 
 /// Smooth weighted round robin; see the module's page.
 #[derive(Debug)]
 pub struct RoundRobin {
     members: Members,
     turns: Turns,
-    next: Next,
 }
 
 /// Whose turn it is.
 #[derive(Debug)]
 enum Turns {
-    /// The whole rotation.
-    LaidOut(Box<[u16]>),
-    /// Of a rotation that is too long.
-    AsTheyCome(FairTurns),
+    /// The whole order.
+    LaidOut(Arc<Rotation>),
+    /// Of an order that is too long.
+    AsTheyCome(Box<FairTurns>, Tickets),
 }
 
 impl Turns {
+    /// `first_turn` turns into the order that is laid out; one that is not has no far end to start from.
+    fn new(order: Order, first_turn: u64) -> Self {
+        match order {
+            Order::LaidOut(turns) => Self::LaidOut(Arc::new(Rotation::new(turns, first_turn))),
+            Order::TooLong(members) => {
+                Self::AsTheyCome(Box::new(FairTurns::new(members)), Tickets::from(first_turn % 1024))
+            }
+        }
+    }
+
     fn period(&self) -> u64 {
         match self {
-            Self::LaidOut(turns) => turns.len() as u64,
-            Self::AsTheyCome(turns) => turns.period(),
+            Self::LaidOut(rotation) => rotation.turns().len() as u64,
+            Self::AsTheyCome(turns, _) => turns.period(),
+        }
+    }
+
+    /// The ticket that is taken next.
+    fn next(&self) -> u64 {
+        match self {
+            Self::LaidOut(rotation) => rotation.tickets().next(),
+            Self::AsTheyCome(_, tickets) => tickets.next(),
         }
     }
 }
-
-/// The ticket counter has a line of its own: every pick writes it.
-#[derive(Debug)]
-#[repr(align(64))]
-struct Next(AtomicU64);
 
 impl RoundRobin {
     /// Lays out the order and starts `first_turn` turns into it.
     #[must_use]
     pub fn new(members: Members, first_turn: u64) -> Self {
-        let turns = lay_out(&members);
-        // An order that is worked out as it comes has no far end to start from.
-        let first_turn = if let Turns::AsTheyCome(_) = turns { first_turn % 1024 } else { first_turn };
-        Self { members, turns, next: Next(AtomicU64::new(first_turn)) }
+        let turns = Turns::new(lay_out(&members), first_turn);
+        Self { members, turns }
     }
 }
 
 impl RoundRobin {
     #[inline]
     fn take_turn(&self) -> Option<usize> {
-        let ticket = self.next.0.fetch_add(1, Ordering::Relaxed);
         match &self.turns {
-            Turns::LaidOut(turns) => {
-                let turn = ticket.checked_rem(turns.len() as u64)?;
-                turns.get(turn as usize).map(|&index| usize::from(index))
-            }
-            Turns::AsTheyCome(turns) => Some(turns.turn(ticket)),
+            Turns::LaidOut(rotation) => rotation.take(),
+            Turns::AsTheyCome(turns, tickets) => Some(turns.turn(tickets.take())),
         }
     }
 
@@ -119,25 +127,30 @@ impl Balancer for RoundRobin {
         if self.members.admit_all(query) { self.take_turn() } else { self.take_admitted_turn(query, rng) }
     }
 
+    fn lookup(&self) -> Option<Lookup> {
+        match &self.turns {
+            Turns::LaidOut(rotation) => Some(Lookup(Table::Rotation(rotation.clone()))),
+            Turns::AsTheyCome(..) => None,
+        }
+    }
+
     fn with_members(&self, members: Members) -> Result<Box<dyn Balancer>, EditError> {
-        let next = Self::new(members, 0);
         // The same place in the rotation: starting over would send the first pick after every change to the same
         // member.
-        let (had, has) = (self.turns.period(), next.turns.period());
-        if let (Turns::LaidOut(_), Some(place)) =
-            (&next.turns, self.next.0.load(Ordering::Relaxed).checked_rem(had))
-        {
-            next.next.0.store(place * has / had, Ordering::Relaxed);
-        }
-        Ok(Box::new(next))
+        let order = lay_out(&members);
+        let first = match (&order, self.turns.next().checked_rem(self.turns.period())) {
+            (Order::LaidOut(turns), Some(place)) => place * turns.len() as u64 / self.turns.period(),
+            _ => 0,
+        };
+        Ok(Box::new(Self { members, turns: Turns::new(order, first) }))
     }
 
     fn candidates(&self, query: &Query<'_>, _rng: &mut Rng) -> Vec<usize> {
         // From the next turn on, without taking it; those without a turn (down when it was laid out) come last. An order
         // that is worked out as it comes is not known ahead: then by index.
-        let turns: &[u16] = if let Turns::LaidOut(turns) = &self.turns { turns } else { &[] };
+        let turns: &[u16] = if let Turns::LaidOut(rotation) = &self.turns { rotation.turns() } else { &[] };
         let mut seen = vec![false; self.members.len()];
-        let next = (self.next.0.load(Ordering::Relaxed) % (turns.len() as u64).max(1)) as usize;
+        let next = (self.turns.next() % (turns.len() as u64).max(1)) as usize;
         let (before, after) = turns.split_at(next);
         let turns = after.iter().chain(before).map(|&index| usize::from(index));
         let fresh = |&index: &usize| !core::mem::replace(&mut seen[index], true);
@@ -149,14 +162,14 @@ impl Balancer for RoundRobin {
     }
 
     fn explain(&self, query: &Query<'_>, rng: &mut Rng) -> String {
-        let (next, period) = (self.next.0.load(Ordering::Relaxed), self.turns.period());
+        let (next, period) = (self.turns.next(), self.turns.period());
         match (self.candidates(query, rng).first(), &self.turns) {
             (None, _) => "nobody takes it now".into(),
             (Some(&index), Turns::LaidOut(_)) => {
                 let id = self.members.at(index).id();
                 format!("{id:?} is next from turn {} of {period} on", next % period.max(1))
             }
-            (Some(_), Turns::AsTheyCome(_)) => {
+            (Some(_), Turns::AsTheyCome(..)) => {
                 format!("turn {next} of a rotation of {period}, worked out as it comes")
             }
         }
@@ -167,11 +180,19 @@ impl Balancer for RoundRobin {
     }
 }
 
+/// What the turns are made of.
+enum Order {
+    /// Who has each turn of one whole rotation.
+    LaidOut(Box<[u16]>),
+    /// Members and their weights: together more than are laid out.
+    TooLong(Vec<(u16, u32)>),
+}
+
 /// The order of one whole rotation of those who are open (of all, if nobody is).
 ///
 /// Members of one weight go in turn among themselves, so that only one of each weight has to be compared: O(turns ·
 /// different weights), and turns that differ are few (n different weights sum to n²/2 at least).
-fn lay_out(members: &Members) -> Turns {
+fn lay_out(members: &Members) -> Order {
     let nobody_open = !members.iter().any(Member::has_turns);
     let mut classes: BTreeMap<u64, Vec<u16>> = BTreeMap::new();
     for (index, member) in members.iter().enumerate() {
@@ -187,7 +208,7 @@ fn lay_out(members: &Members) -> Turns {
         };
         let mut members: Vec<(u16, u32)> = classes.into_iter().flat_map(each).collect();
         members.sort_unstable();
-        return Turns::AsTheyCome(FairTurns::new(members));
+        return Order::TooLong(members);
     }
     let mut classes: Vec<Class> = classes
         .into_iter()
@@ -204,7 +225,7 @@ fn lay_out(members: &Members) -> Turns {
                 .map(Class::go)
         })
         .collect();
-    Turns::LaidOut(turns)
+    Order::LaidOut(turns)
 }
 
 /// Members of one weight, who go in turn.

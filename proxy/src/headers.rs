@@ -28,7 +28,8 @@
 use std::net::IpAddr;
 
 use http::header::{
-    CONNECTION, CONTENT_LENGTH, FORWARDED, HOST, HeaderMap, HeaderName, HeaderValue, TE, UPGRADE, VIA,
+    CONNECTION, CONTENT_LENGTH, FORWARDED, HOST, HeaderMap, HeaderName, HeaderValue, PROXY_AUTHENTICATE,
+    PROXY_AUTHORIZATION, TE, TRANSFER_ENCODING, UPGRADE, VIA,
 };
 use http::{Version, uri::Scheme};
 
@@ -49,32 +50,59 @@ pub struct HopByHop {
 /// and what passes for a length where `_` is `-`. `Host` and `Content-Length` stay even when nominated.
 pub fn strip_hop_by_hop(headers: &mut HeaderMap) -> HopByHop {
     let mut hop = HopByHop::default();
-    let mut found = [const { None::<HeaderName> }; HOP_BY_HOP_COUNT];
-    let mut count = 0;
-    for name in headers.keys() {
-        if is_hop_by_hop(name.as_str()) {
-            found[count] = Some(name.clone());
-            count += 1;
-        }
-    }
-    if count == 0 {
+    let found =
+        headers.keys().filter_map(|name| hop_by_hop(name.as_str())).fold(0, |found, at| found | 1 << at);
+    if found == 0_u32 {
         return hop;
     }
-    let nominated = nominated(headers, &mut hop);
-    for name in found.iter_mut().flatten() {
-        // A list with several lines or several protocols is not an upgrade that can be granted.
-        if *name == UPGRADE && hop.upgrade.is_some() {
-            hop.upgrade = upgrade(headers);
-        }
+    let nominated = if headers.contains_key(CONNECTION) { nominated(headers, &mut hop) } else { Vec::new() };
+    // A list with several lines or several protocols is not an upgrade that can be granted.
+    if hop.upgrade.is_some() {
+        hop.upgrade = upgrade(headers);
+    }
+    for (_, name) in HOP_BY_HOP.iter().enumerate().filter(|(at, _)| found & 1 << at != 0).map(|(_, hop)| hop)
+    {
         if *name == TE {
             hop.trailers = headers.get_all(TE).iter().any(|value| list(value).any(is_trailers));
         }
-        headers.remove(&*name);
+        headers.remove(name);
     }
     for name in nominated {
         headers.remove(name);
     }
     hop
+}
+
+/// Which fields of a request want a closer look, found by one walk over its names: most requests have none.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Suspects {
+    /// Fields of this hop, `Connection` among them or not.
+    pub(crate) hop_by_hop: bool,
+    pub(crate) connection: bool,
+    /// `Content-Length` or `Transfer-Encoding`.
+    pub(crate) framing: bool,
+    pub(crate) expect: bool,
+    /// Fields that only a trusted proxy may have written.
+    pub(crate) claims: bool,
+}
+
+impl Suspects {
+    pub(crate) fn among(headers: &HeaderMap) -> Self {
+        let mut found = Suspects::default();
+        for name in headers.keys() {
+            match name.as_str() {
+                "connection" => (found.connection, found.hop_by_hop) = (true, true),
+                "transfer-encoding" => (found.framing, found.hop_by_hop) = (true, true),
+                "content-length" => found.framing = true,
+                "expect" => found.expect = true,
+                name => {
+                    found.hop_by_hop |= hop_by_hop(name).is_some();
+                    found.claims |= is_claim(name);
+                }
+            }
+        }
+        found
+    }
 }
 
 /// Adds this proxy to `Via`, as a message received in `version` (RFC 9110 §7.6.3).
@@ -121,6 +149,11 @@ pub fn set_forwarded(headers: &mut HeaderMap, sender: &Sender<'_>, style: Style)
     if !sender.is_trusted {
         remove_forwarding(headers);
     }
+    add_forwarded(headers, sender, style);
+}
+
+/// The same where nobody claims anything that would have to be removed.
+pub(crate) fn add_forwarded(headers: &mut HeaderMap, sender: &Sender<'_>, style: Style) {
     if matches!(style, Style::XForwarded | Style::Both) {
         set_x_forwarded(headers, sender);
     }
@@ -145,25 +178,19 @@ pub fn list(value: &HeaderValue) -> impl Iterator<Item = &[u8]> {
     value.as_bytes().split(|byte| *byte == b',').map(<[u8]>::trim_ascii).filter(|element| !element.is_empty())
 }
 
-/// Asked for every field of every message, so it looks at one letter before it compares words.
-fn is_hop_by_hop(name: &str) -> bool {
-    match name.as_bytes().first() {
-        // CGI and WSGI servers would take `content_length` for the length that was checked.
-        Some(b'c') => matches!(name, "connection" | "content_length"),
-        Some(b'k') => name == "keep-alive",
-        Some(b't') => matches!(name, "te" | "transfer-encoding" | "transfer_encoding"),
-        Some(b'u') => name == "upgrade",
-        Some(b'p') => matches!(
-            name,
-            "proxy"
-                | "proxy-connection"
-                | "proxy-authenticate"
-                | "proxy-authorization"
-                | "proxy-authentication-info"
-        ),
-        Some(b'h') => name == "http2-settings",
-        _ => false,
-    }
+/// Where a field stands among those of one hop. Asked for every field of every message, so it looks at one letter before it
+/// compares words.
+fn hop_by_hop(name: &str) -> Option<usize> {
+    let mut places = match name.as_bytes().first()? {
+        b'c' => 0..2,
+        b'h' => 2..3,
+        b'k' => 3..4,
+        b'p' => 4..9,
+        b't' => 9..12,
+        b'u' => 12..13,
+        _ => return None,
+    };
+    places.find(|at| HOP_BY_HOP[*at].0 == name)
 }
 
 /// The names `Connection` lists, except the options that are not fields and the two fields that must stay.
@@ -206,11 +233,9 @@ fn is_trailers(element: &[u8]) -> bool {
 }
 
 fn remove_forwarding(headers: &mut HeaderMap) {
-    if headers.keys().any(|name| is_claim(name.as_str())) {
-        let names: Vec<HeaderName> = headers.keys().filter(|name| is_claim(name.as_str())).cloned().collect();
-        for name in names {
-            headers.remove(name);
-        }
+    let names: Vec<HeaderName> = headers.keys().filter(|name| is_claim(name.as_str())).cloned().collect();
+    for name in names {
+        headers.remove(name);
     }
 }
 
@@ -323,7 +348,23 @@ fn is_forbidden_in_trailers(name: &str) -> bool {
         )
 }
 
-const HOP_BY_HOP_COUNT: usize = 13;
+/// By their first letters, as [`hop_by_hop`] looks for them.
+static HOP_BY_HOP: [(&str, HeaderName); 13] = [
+    ("connection", CONNECTION),
+    // CGI and WSGI servers would take it for the length that was checked.
+    ("content_length", HeaderName::from_static("content_length")),
+    ("http2-settings", HeaderName::from_static("http2-settings")),
+    ("keep-alive", HeaderName::from_static("keep-alive")),
+    ("proxy", HeaderName::from_static("proxy")),
+    ("proxy-authenticate", PROXY_AUTHENTICATE),
+    ("proxy-authentication-info", HeaderName::from_static("proxy-authentication-info")),
+    ("proxy-authorization", PROXY_AUTHORIZATION),
+    ("proxy-connection", HeaderName::from_static("proxy-connection")),
+    ("te", TE),
+    ("transfer-encoding", TRANSFER_ENCODING),
+    ("transfer_encoding", HeaderName::from_static("transfer_encoding")),
+    ("upgrade", UPGRADE),
+];
 const CLAIMS: [&str; 6] =
     ["forwarded", "client-ip", "true-client-ip", "cf-connecting-ip", "fastly-client-ip", "front-end-https"];
 const CLAIMS_X: [&str; 10] = [
@@ -380,6 +421,14 @@ mod tests {
         let hop = strip_hop_by_hop(&mut headers);
         assert_eq!(hop.upgrade.unwrap(), "websocket");
         assert_eq!(headers, map(&[("x-c", "3")]));
+    }
+
+    #[test]
+    fn every_field_of_one_hop_is_found_at_its_place() {
+        for (at, (text, name)) in HOP_BY_HOP.iter().enumerate() {
+            assert_eq!((hop_by_hop(text), name.as_str()), (Some(at), *text));
+        }
+        assert!(["", "content-length", "host", "te-x", "zz"].iter().all(|name| hop_by_hop(name).is_none()));
     }
 
     #[test]
@@ -502,7 +551,7 @@ mod tests {
                 .collect();
             let expected: Vec<&(String, String)> = fields.iter().filter(|(name, _)| {
                 let stays = name == "host" || name == "content-length";
-                stays || !is_hop_by_hop(name) && !listed.contains(name)
+                stays || hop_by_hop(name).is_none() && !listed.contains(name)
             }).collect();
             strip_hop_by_hop(&mut headers);
             prop_assert_eq!(headers.len(), expected.len());

@@ -12,7 +12,7 @@ use std::{
 };
 
 use http::{
-    HeaderValue, Method, Request, Response, StatusCode, Version, header,
+    HeaderValue, Method, Response, StatusCode, Version, header,
     request::Parts,
     uri::{PathAndQuery, Scheme},
 };
@@ -23,6 +23,7 @@ use crate::{
     body::{Body, Member},
     cached,
     client_body::Incoming,
+    codec::give_back,
     connection::Turn,
     entrance::Ticket,
     error::{Error, into_grpc, is_grpc},
@@ -63,12 +64,11 @@ pub(crate) async fn serve(
     state: &Arc<State>,
     observer: &Arc<Observer>,
     client: &Client,
-    request: Request<Incoming>,
+    (parts, body): (&mut Parts, Incoming),
     turn: Option<&Turn>,
 ) -> Response<Observed<Body>> {
-    let (mut parts, body) = request.into_parts();
-    let mut note = observer.arrived(client.peer.address, &parts, state.access_log.as_ref());
-    let is_grpc = is_grpc(&parts);
+    let mut note = observer.arrived(client.peer.address, parts, state.access_log.as_ref());
+    let is_grpc = is_grpc(parts);
     let id = state.request_id.then(|| settle_request_id(&mut parts.headers));
     let deadline = tokio::time::Instant::now() + state.timeouts.request;
     let answered = {
@@ -84,6 +84,7 @@ pub(crate) async fn serve(
             None => timeout_at(deadline, answer).await.ok(),
         }
     };
+    give_back(std::mem::take(&mut parts.headers));
     let mut response = match answered.unwrap_or(Err(Error::TooLong(state.timeouts.request))) {
         Ok(mut response) => {
             response.body_mut().limit(deadline);
@@ -106,7 +107,7 @@ async fn answer(
     state: &Arc<State>,
     client: &Client,
     turn: Option<&Turn>,
-    (mut parts, body): (Parts, Incoming),
+    (parts, body): (&mut Parts, Incoming),
     note: &mut Note,
 ) -> Result<Response<Body>, Error> {
     let admission = &state.admission;
@@ -118,24 +119,24 @@ async fn answer(
         }
     };
     let has_body = !body.is_empty();
-    let admitted = admission.admit(&mut parts, &client.peer, &client.scheme, has_body, note.began()).await?;
+    let admitted = admission.admit(parts, &client.peer, &client.scheme, has_body, note.began()).await?;
     note.admitted(admitted.client, admitted.user.as_ref());
     if admission.is_forward {
         note.trail.attempt_host(&parts.headers);
     }
     if admitted.form == Form::Authority {
-        return Box::pin(forward::connect(state, &mut parts, turn, client.alive.clone())).await;
+        return Box::pin(forward::connect(state, parts, turn, client.alive.clone())).await;
     }
-    if let Some(response) = filter::ask(&client.filters, &mut parts) {
+    if let Some(response) = filter::ask(&client.filters, parts) {
         return Ok(response);
     }
     let upgrade = admitted.upgrade.as_ref();
     let is_cached = upgrade.is_none() && !admission.is_forward && admitted.is_cached();
     if let (Some(cache), true) = (&state.cache, is_cached) {
-        let answer = cached::answer(cache, (state, client, turn), &admitted, &parts, body, note);
+        let answer = cached::answer(cache, (state, client, turn), &admitted, parts, body, note);
         let mut response = answer.await?;
         append_via(response.headers_mut(), Version::HTTP_11);
-        return finish(client, &parts, &admitted, response).await;
+        return finish(client, parts, &admitted, response).await;
     }
     let target = parts.uri.path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/"));
     let head = RequestHead {
@@ -161,7 +162,7 @@ async fn answer(
     if is_switched {
         return Ok(switch(state, client, turn, hop, response));
     }
-    finish(client, &parts, &admitted, response).await
+    finish(client, parts, &admitted, response).await
 }
 
 /// What rules and filters make of an answer.

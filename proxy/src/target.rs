@@ -90,28 +90,28 @@ impl<'a> Host<'a> {
     /// # Errors
     /// When the text is empty, longer than [`HOST_LEN_MAX`], or not of that grammar.
     pub fn parse(text: &'a [u8]) -> Result<Host<'a>, TargetError> {
-        let text = std::str::from_utf8(text).map_err(|_| TargetError::Host)?;
         if text.is_empty() || text.len() > HOST_LEN_MAX {
             return Err(TargetError::Host);
         }
-        let name_len = if text.starts_with('[') {
-            let end = text.find(']').ok_or(TargetError::Host)?;
-            text[1..end].parse::<Ipv6Addr>().map_err(|_| TargetError::Host)?;
-            end + 1
+        let is_address = text[0] == b'[';
+        let name_len = if is_address {
+            text.iter().position(|byte| *byte == b']').ok_or(TargetError::Host)? + 1
         } else {
-            let end = text.find(':').unwrap_or(text.len());
-            if !is_name(&text.as_bytes()[..end]) {
-                return Err(TargetError::Host);
-            }
-            end
+            text.iter().position(|byte| *byte == b':').unwrap_or(text.len())
         };
         let (name, rest) = text.split_at(name_len);
-        let port = match rest.strip_prefix(':') {
-            None if rest.is_empty() => None,
-            None => return Err(TargetError::Host),
+        if !is_address && !is_name(name) {
+            return Err(TargetError::Host);
+        }
+        let name = std::str::from_utf8(name).map_err(|_| TargetError::Host)?;
+        if is_address {
+            name[1..name.len() - 1].parse::<Ipv6Addr>().map_err(|_| TargetError::Host)?;
+        }
+        let port = match rest {
             // `host:` is grammatical: an empty port is the default one.
-            Some("") => None,
-            Some(port) => Some(parse_port(port)?),
+            [] | [b':'] => None,
+            [b':', digits @ ..] => Some(parse_port(digits)?),
+            _ => return Err(TargetError::Host),
         };
         Ok(Host { name, port })
     }
@@ -240,20 +240,25 @@ impl std::error::Error for TargetError {}
 
 /// Labels of letters, digits, `-` and `_` between single dots, and perhaps the root's final dot.
 fn is_name(name: &[u8]) -> bool {
-    let is_host_byte = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
-    let mut labels = name.strip_suffix(b".").unwrap_or(name).split(|byte| *byte == b'.');
-    labels.all(|label| !label.is_empty() && label.iter().all(is_host_byte))
+    let mut label_begins = true;
+    for byte in name {
+        match byte {
+            b'.' if label_begins => return false,
+            b'.' => label_begins = true,
+            b'-' | b'_' => label_begins = false,
+            byte if byte.is_ascii_alphanumeric() => label_begins = false,
+            _ => return false,
+        }
+    }
+    !name.is_empty()
 }
 
-fn parse_port(text: &str) -> Result<u16, TargetError> {
-    // `u16::from_str` would take a leading `+`.
-    if text.len() > 5 || !text.bytes().all(|byte| byte.is_ascii_digit()) {
+fn parse_port(digits: &[u8]) -> Result<u16, TargetError> {
+    if digits.len() > 5 || !digits.iter().all(u8::is_ascii_digit) {
         return Err(TargetError::Host);
     }
-    match text.parse() {
-        Ok(0) | Err(_) => Err(TargetError::Host),
-        Ok(port) => Ok(port),
-    }
+    let port = digits.iter().fold(0, |port, digit| port * 10 + u32::from(digit - b'0'));
+    u16::try_from(port).ok().filter(|port| *port > 0).ok_or(TargetError::Host)
 }
 
 /// Is it a path that is its own normal form for both uses? One pass; only `/` looks at its neighbour.

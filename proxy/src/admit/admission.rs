@@ -15,7 +15,7 @@ use super::auth::Auth;
 use super::client::{Peer, TrustedProxies};
 use super::rules::{Access, Caching, Question, Rule, Rules};
 use super::sanitise::{Limits, Target, sanitise};
-use crate::headers::{Sender, Style, append_via, set_forwarded, strip_hop_by_hop};
+use crate::headers::{HopByHop, Sender, Style, add_forwarded, append_via, set_forwarded, strip_hop_by_hop};
 use crate::target::{Form, Host};
 
 /// What decides about requests. Built from a configuration.
@@ -97,7 +97,9 @@ impl Admission {
         }
         let client = peer.client(&parts.headers, &self.trusted);
         let (rule, user) = self.decide(parts, &target, client, now).await?;
-        let hop = strip_hop_by_hop(&mut parts.headers);
+        let suspects = target.suspects;
+        let hop =
+            if suspects.hop_by_hop { strip_hop_by_hop(&mut parts.headers) } else { HopByHop::default() };
         // HTTP/1.0 cannot switch (RFC 9110 §7.8), HTTP/2 does it otherwise.
         let upgrade =
             hop.upgrade.filter(|_| parts.version == Version::HTTP_11 && target.form != Form::Authority);
@@ -107,7 +109,10 @@ impl Admission {
         if let Some(host) = parts.headers.get(HOST).cloned() {
             let (address, is_trusted) = (peer.address, peer.is_trusted);
             let sender = Sender { address, address_text: &peer.text, is_trusted, scheme, host: &host };
-            set_forwarded(&mut parts.headers, &sender, self.style);
+            match suspects.claims {
+                true => set_forwarded(&mut parts.headers, &sender, self.style),
+                false => add_forwarded(&mut parts.headers, &sender, self.style),
+            }
         }
         append_via(&mut parts.headers, parts.version);
         let tags = match &rule {

@@ -34,7 +34,7 @@ use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderValue, Method, Uri, Version};
 
 use super::Refusal;
-use crate::headers::list;
+use crate::headers::{Suspects, list};
 use crate::target::{Form, Host, TargetError, normalise};
 
 /// What a request may be at most.
@@ -60,6 +60,8 @@ pub struct Target {
     /// How the target was written. HTTP/2 requests count as origin form.
     pub form: Form,
     path_for_rules: Option<String>,
+    /// What was seen of the fields. Some of it may have been removed since; nothing is added.
+    pub(super) suspects: Suspects,
 }
 
 impl Target {
@@ -88,13 +90,18 @@ pub fn sanitise(parts: &mut Parts, limits: &Limits) -> Result<Target, Refusal> {
     };
     settle_host(parts)?;
     let path_for_rules = if form == Form::Authority { None } else { settle_path(parts)? };
-    check_length(&parts.headers, parts.version, limits.body_len)?;
+    let suspects = Suspects::among(&parts.headers);
+    if suspects.framing {
+        check_length(&parts.headers, parts.version, limits.body_len)?;
+    }
     if parts.method == Method::CONNECT && has_content(&parts.headers) {
         return Err(Refusal::Length);
     }
-    settle_expectation(parts)?;
+    if suspects.expect {
+        settle_expectation(parts)?;
+    }
     settle_max_forwards(parts)?;
-    if parts.headers.contains_key(CONNECTION) {
+    if suspects.connection {
         let options = parts.headers.get_all(CONNECTION).iter().flat_map(list).count();
         if options > CONNECTION_OPTIONS_MAX {
             return Err(Refusal::Field("more than 64 options in connection"));
@@ -103,7 +110,7 @@ pub fn sanitise(parts: &mut Parts, limits: &Limits) -> Result<Target, Refusal> {
     if parts.version == Version::HTTP_2 {
         join_cookies(&mut parts.headers);
     }
-    Ok(Target { form, path_for_rules })
+    Ok(Target { form, path_for_rules, suspects })
 }
 
 fn target_len(uri: &Uri) -> usize {
@@ -185,9 +192,6 @@ fn settle_path(parts: &mut Parts) -> Result<Option<String>, Refusal> {
 }
 
 fn check_length(headers: &HeaderMap, version: Version, max: u64) -> Result<(), Refusal> {
-    if !headers.contains_key(TRANSFER_ENCODING) && !headers.contains_key(CONTENT_LENGTH) {
-        return Ok(());
-    }
     let mut encodings = headers.get_all(TRANSFER_ENCODING).iter();
     let encoding = encodings.next();
     let mut lengths = headers.get_all(CONTENT_LENGTH).iter();
@@ -218,9 +222,6 @@ fn has_content(headers: &HeaderMap) -> bool {
 
 /// The one expectation there is belongs to this hop: the server side answers it as soon as the body is wanted.
 fn settle_expectation(parts: &mut Parts) -> Result<(), Refusal> {
-    if !parts.headers.contains_key(EXPECT) {
-        return Ok(());
-    }
     let known = |line: &HeaderValue| line.as_bytes().eq_ignore_ascii_case(b"100-continue");
     let are_known = parts.headers.get_all(EXPECT).iter().all(known);
     parts.headers.remove(EXPECT);

@@ -15,7 +15,7 @@ use std::fmt;
 use bytes::{Bytes, BytesMut};
 use http::HeaderMap;
 
-use super::{Decoded, lines_end_in_crlf, read_fields};
+use super::{BadLine, Decoded, Lines, lines_end_in_crlf, read_fields};
 
 /// A decoder between two calls.
 #[derive(Debug)]
@@ -122,19 +122,19 @@ impl Chunked {
         }
         let block = buffer.split_to(end + 4);
         self.state = State::Done;
-        parse_trailers(&block).map(|fields| Decoded::End(Some(fields)))
+        parse_trailers(&Bytes::copy_from_slice(&block)).map(|fields| Decoded::End(Some(fields)))
     }
 }
 
-fn parse_trailers(block: &[u8]) -> Result<HeaderMap, ChunkedError> {
-    if !lines_end_in_crlf(block) {
-        return Err(ChunkedError::NoCrlf);
-    }
-    let mut fields = [httparse::EMPTY_HEADER; TRAILER_FIELDS_MAX];
-    let Ok(httparse::Status::Complete((_, fields))) = httparse::parse_headers(block, &mut fields) else {
-        return Err(ChunkedError::BadTrailer);
+fn parse_trailers(block: &Bytes) -> Result<HeaderMap, ChunkedError> {
+    let mut ends = [0; TRAILER_FIELDS_MAX];
+    let lines = match Lines::find(block, &mut ends) {
+        Ok(Some(lines)) => lines,
+        Ok(None) | Err(BadLine::TooMany) => return Err(ChunkedError::BadTrailer),
+        Err(BadLine::BareLf) => return Err(ChunkedError::NoCrlf),
     };
-    read_fields(fields, block, &Bytes::copy_from_slice(block), 0).map_err(|_| ChunkedError::BadTrailer)
+    let fields = read_fields(block, lines.ranges(), lines.count()).map_err(|_| ChunkedError::BadTrailer)?;
+    Ok(fields.map)
 }
 
 /// Why a body is not in the chunked coding.

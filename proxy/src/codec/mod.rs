@@ -4,7 +4,9 @@
 //! |---|---|
 //! | `chunked.rs` | the chunked coding, read |
 //! | `decoder.rs` | a body as it arrives, whatever says where it ends |
+//! | `lines.rs` | where the lines of a head end |
 //! | `fields.rs` | field lines, read and written |
+//! | `spare_maps.rs` | maps of fields that serve again |
 //! | `chunks.rs` | the chunked coding, written |
 //!
 //! What is particular to one side stands there: `connection/http_1/` reads requests and writes answers, `upstream/h1/` the
@@ -14,8 +16,12 @@ mod chunked;
 mod chunks;
 mod decoder;
 mod fields;
+mod lines;
+mod spare_maps;
 
 pub(crate) use chunked::ChunkedError;
 pub(crate) use chunks::{put_chunk, put_chunk_size, put_last_chunk};
 pub(crate) use decoder::{Decoded, Decoder};
-pub(crate) use fields::{BadField, has_option, lines_end_in_crlf, put_field, read_fields, same_part};
+pub(crate) use fields::{BadField, Fields, Notable, has_option, lists_option, put_field, read_fields};
+pub(crate) use lines::{BadLine, Lines, lines_end_in_crlf};
+pub(crate) use spare_maps::{give_back, spare_map};

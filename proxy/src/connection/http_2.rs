@@ -54,8 +54,9 @@ pub(super) async fn serve_http_2(
             }
             let (shared, client) = (Arc::clone(&shared), Arc::clone(&client));
             let (activity, uptake) = (Arc::clone(&activity), Arc::clone(&uptake));
-            let request = request.map(client_body::Incoming::Two);
             async move {
+                let (mut parts, body) = request.into_parts();
+                let request = (&mut parts, client_body::Incoming::Two(body));
                 let state = shared.state.load_full();
                 // Boxed: hyper moves the future twice.
                 let response = Box::pin(serve(&state, &shared.observer, &client, request, None)).await;

@@ -9,15 +9,15 @@
 //!   body   at most one Content-Length (1 to 18 digits), or one Transfer-Encoding: chunked (never in HTTP/1.0), or none
 //! ```
 //!
-//! httparse reads the lines, with SIMD; what it lets pass and we do not is checked here. What a well-formed head *means*
-//! (one host, one path) is for [`sanitise`](crate::admit::sanitise).
+//! What has not come to its end yet is shown to httparse, so that what can never become a head is refused at once. What a
+//! well-formed head *means* (one host, one path) is for [`sanitise`](crate::admit::sanitise).
 
 use std::{fmt, mem::MaybeUninit};
 
 use bytes::{Buf, Bytes, BytesMut};
 use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, Uri, Version, header, request::Parts};
 
-use crate::codec::{BadField, Decoder, has_option, lines_end_in_crlf, read_fields, same_part};
+use crate::codec::{BadField, BadLine, Decoder, Lines, Notable, has_option, read_fields};
 
 /// The head of a request, and what it says about the connection.
 #[derive(Debug)]
@@ -71,17 +71,19 @@ pub(super) fn take(buffer: &mut BytesMut, seen: usize, limits: HeadLimits) -> Re
     if seen > 0 && buffer.len() <= limits.len && !may_end(buffer, seen) {
         return Ok(None);
     }
-    let mut few = [const { MaybeUninit::uninit() }; FEW_FIELDS];
-    let read = match read(buffer, &mut few, limits.len) {
-        Err(Fault::FieldCount) if limits.fields >= FEW_FIELDS => {
-            let mut many = vec![MaybeUninit::uninit(); limits.fields + 1];
-            read(buffer, &mut many, limits.len)
+    let mut few = [0; FEW_LINES];
+    match find(buffer, &mut few, limits)? {
+        Found::Whole(lines) => read(buffer, &lines).map(Some),
+        Found::Part => Ok(None),
+        Found::Many => {
+            let mut many = vec![0; limits.fields + 2];
+            match find(buffer, &mut many, limits)? {
+                Found::Whole(lines) => read(buffer, &lines).map(Some),
+                Found::Part => Ok(None),
+                Found::Many => Err(Fault::FieldCount),
+            }
         }
-        read => read,
-    };
-    let Some((head, length)) = read? else { return Ok(None) };
-    buffer.advance(length);
-    Ok(Some(head))
+    }
 }
 
 /// Whether a line behind the first `seen` bytes is the last of a head, or ends otherwise than it should.
@@ -92,46 +94,75 @@ fn may_end(buffer: &[u8], seen: usize) -> bool {
     })
 }
 
-/// The head and its length.
-fn read<'b>(
-    buffer: &'b [u8],
-    fields: &mut [MaybeUninit<httparse::Header<'b>>],
-    len_max: usize,
-) -> Result<Option<(Head, usize)>, Fault> {
-    let mut request = httparse::Request::new(&mut []);
-    let parser = httparse::ParserConfig::default();
-    let length = match parser.parse_request_with_uninit_headers(&mut request, buffer, fields) {
-        Ok(httparse::Status::Complete(length)) => length,
-        Ok(httparse::Status::Partial) => return partial(buffer, len_max),
-        Err(httparse::Error::TooManyHeaders) => return Err(Fault::FieldCount),
-        Err(_) => return Err(Fault::Syntax),
-    };
-    let whole = &buffer[..length];
-    if length > len_max {
-        return Err(too_long(whole, len_max));
-    }
-    if !lines_end_in_crlf(whole) {
-        return Err(Fault::LineEnd);
-    }
-    let (Some(method), Some(target), Some(minor)) = (request.method, request.path, request.version) else {
-        return Err(Fault::Syntax);
-    };
-    let mut parts = Request::new(()).into_parts().0;
-    parts.method = Method::from_bytes(method.as_bytes()).map_err(|_| Fault::Syntax)?;
-    let copy = Bytes::copy_from_slice(whole);
-    let target = same_part(target.as_bytes(), buffer, &copy);
-    parts.uri = Uri::from_maybe_shared(target).map_err(|_| Fault::Target)?;
-    parts.version = if minor == 0 { Version::HTTP_10 } else { Version::HTTP_11 };
-    parts.headers = read_fields(request.headers, whole, &copy, FIELDS_ADDED_LATER)?;
-    Ok(Some((understand(parts)?, length)))
+/// What stands at the front of the buffer.
+enum Found<'e> {
+    Whole(Lines<'e>),
+    /// It may become a head.
+    Part,
+    /// There are more lines than were looked for.
+    Many,
 }
 
-/// What there is may become a head, if it is short enough, and has begun like one.
-fn partial(buffer: &[u8], len_max: usize) -> Result<Option<(Head, usize)>, Fault> {
-    if buffer.len() >= len_max {
-        return Err(too_long(buffer, len_max));
+fn find<'e>(buffer: &[u8], ends: &'e mut [u32], limits: HeadLimits) -> Result<Found<'e>, Fault> {
+    match Lines::find(&buffer[..buffer.len().min(limits.len)], ends) {
+        Ok(Some(lines)) => Ok(Found::Whole(lines)),
+        Ok(None) if buffer.len() >= limits.len => Err(too_long(buffer, limits.len)),
+        Ok(None) => begins_well(buffer).map(|()| Found::Part),
+        Err(BadLine::TooMany) => Ok(Found::Many),
+        Err(BadLine::BareLf) => Err(Fault::LineEnd),
     }
-    if lines_end_in_crlf(buffer) { Ok(None) } else { Err(Fault::LineEnd) }
+}
+
+/// What is no request, whatever follows, is refused at once.
+fn begins_well(buffer: &[u8]) -> Result<(), Fault> {
+    let mut fields = [const { MaybeUninit::uninit() }; FEW_LINES];
+    let mut request = httparse::Request::new(&mut []);
+    let parser = httparse::ParserConfig::default();
+    match parser.parse_request_with_uninit_headers(&mut request, buffer, &mut fields) {
+        Ok(_) | Err(httparse::Error::TooManyHeaders) => Ok(()),
+        Err(_) => Err(Fault::Syntax),
+    }
+}
+
+/// Takes the head with these `lines` off the buffer.
+fn read(buffer: &mut BytesMut, lines: &Lines<'_>) -> Result<Head, Fault> {
+    // Values are parts of it: it holds nothing else.
+    let whole = match buffer.len() == lines.length {
+        true => std::mem::take(buffer).freeze(),
+        false => {
+            let whole = Bytes::copy_from_slice(&buffer[..lines.length]);
+            buffer.advance(lines.length);
+            whole
+        }
+    };
+    let mut ranges = lines.ranges();
+    let line = ranges.next().ok_or(Fault::Syntax)?;
+    let mut parts = Request::new(()).into_parts().0;
+    request_line(&whole.slice(line), &mut parts)?;
+    let fields = read_fields(&whole, ranges, lines.count() - 1 + FIELDS_ADDED_LATER)?;
+    parts.headers = fields.map;
+    understand(parts, fields.notable)
+}
+
+/// `method SP target SP HTTP/1.0|1.1`
+fn request_line(line: &Bytes, parts: &mut Parts) -> Result<(), Fault> {
+    let method_len = line.iter().position(|byte| *byte == b' ').ok_or(Fault::Syntax)?;
+    let (method, rest) = (&line[..method_len], &line[method_len + 1..]);
+    parts.method = Method::from_bytes(method).map_err(|_| Fault::Syntax)?;
+    let (target, version) = rest.split_last_chunk::<9>().ok_or(Fault::Syntax)?;
+    parts.version = match version {
+        b" HTTP/1.1" => Version::HTTP_11,
+        b" HTTP/1.0" => Version::HTTP_10,
+        _ => return Err(Fault::Syntax),
+    };
+    // Folded rather than searched: so it is done many bytes at a time.
+    let is_text = target.iter().fold(true, |is_text, byte| is_text & (*byte > b' ') & (*byte != 0x7f));
+    if target.is_empty() || !is_text {
+        return Err(Fault::Syntax);
+    }
+    let target = line.slice(method_len + 1..line.len() - version.len());
+    parts.uri = Uri::from_maybe_shared(target).map_err(|_| Fault::Target)?;
+    Ok(())
 }
 
 fn too_long(head: &[u8], len_max: usize) -> Fault {
@@ -139,31 +170,28 @@ fn too_long(head: &[u8], len_max: usize) -> Fault {
     if is_target { Fault::TargetLength } else { Fault::HeadLength }
 }
 
-fn understand(parts: Parts) -> Result<Head, Fault> {
+fn understand(parts: Parts, notable: Notable) -> Result<Head, Fault> {
     let is_http_11 = parts.version == Version::HTTP_11;
     let headers = &parts.headers;
-    let length = length(headers, is_http_11)?;
+    let is_framed = notable.content_length || notable.transfer_encoding;
+    let length = if is_framed { length(headers, is_http_11)? } else { Length::Bytes(0) };
     let has_body = length != Length::Bytes(0);
     if parts.method == Method::CONNECT && has_body {
         return Err(Fault::ConnectWithBody);
     }
-    let keep_alive = match headers.contains_key(header::CONNECTION) {
+    let keep_alive = match notable.connection {
         true => !has_option(headers, "close") && (is_http_11 || has_option(headers, "keep-alive")),
         false => is_http_11,
     };
     let is_value = |value: &HeaderValue| value.as_bytes().eq_ignore_ascii_case(b"100-continue");
-    let expects_continue = is_http_11 && has_body && headers.get(header::EXPECT).is_some_and(is_value);
-    let takes_trailers = is_http_11
-        && headers.contains_key(header::TE)
-        && headers.get_all(header::TE).iter().any(takes_trailers);
+    let expects_continue =
+        notable.expect && is_http_11 && has_body && headers.get(header::EXPECT).is_some_and(is_value);
+    let takes_trailers = notable.te && is_http_11 && headers.get_all(header::TE).iter().any(takes_trailers);
     Ok(Head { length, keep_alive, expects_continue, takes_trailers, parts })
 }
 
 /// Where the body ends, if that is beyond doubt (RFC 9112 §6.3).
 fn length(headers: &HeaderMap, is_http_11: bool) -> Result<Length, Fault> {
-    if !headers.contains_key(header::CONTENT_LENGTH) && !headers.contains_key(header::TRANSFER_ENCODING) {
-        return Ok(Length::Bytes(0));
-    }
     let mut lengths = headers.get_all(header::CONTENT_LENGTH).iter();
     let mut codings = headers.get_all(header::TRANSFER_ENCODING).iter();
     match (lengths.next(), codings.next()) {
@@ -263,13 +291,15 @@ impl From<BadField> for Fault {
     }
 }
 
-/// As many fields as are looked for without asking the allocator.
-const FEW_FIELDS: usize = 128;
+/// As many lines as are looked for without asking the allocator.
+const FEW_LINES: usize = 129;
 /// Forwarding fields, Via, a request's id: room for them saves the map from growing.
 const FIELDS_ADDED_LATER: usize = 5;
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     const LIMITS: HeadLimits = HeadLimits { len: 8192, fields: 100 };
@@ -382,10 +412,35 @@ mod tests {
         assert_eq!(take_text(&format!("{value}\r\n\r\n")).unwrap_err(), Fault::HeadLength);
         let blank = "\r\n".repeat(LIMITS.len);
         assert!(take_text(&blank).unwrap().is_none(), "blank lines are no head, and not kept");
-        for (fields, is_read) in [(FEW_FIELDS, true), (FEW_FIELDS + 1, true), (200, true), (202, false)] {
+        for (fields, is_read) in [(FEW_LINES - 1, true), (FEW_LINES, true), (200, true), (202, false)] {
             let limits = HeadLimits { fields: 200, ..LIMITS };
             let many = format!("GET / HTTP/1.1\r\n{}\r\n", "x: 1\r\n".repeat(fields));
             assert_eq!(take(&mut BytesMut::from(&many[..]), 0, limits).is_ok(), is_read, "{fields}");
+        }
+    }
+
+    const WORDS: &str = "GET|get|X-|G\\(T|/|/a|\\*|http://a/|a:1|\\?b|#|%|\"|\\{|\u{e9}|\u{7f}|\0|\t| | | HTTP/1\\.1| HTTP/1\\.0| HTTP/1\\.2|\r|\n";
+
+    proptest! {
+        /// A request line is what httparse takes for one, less what `Method` and `Uri` refuse.
+        #[test]
+        fn lines_are_what_httparse_takes_them_for(words in prop::collection::vec(WORDS, 0..7)) {
+            let text = format!("{}\r\nHost: a\r\n\r\n", words.concat());
+            prop_assume!(!text.starts_with("\r\n"));
+            let mut fields = [httparse::EMPTY_HEADER; 4];
+            let mut request = httparse::Request::new(&mut fields);
+            let theirs = request.parse(text.as_bytes()).is_ok_and(|status| status.is_complete());
+            match take_text(&text) {
+                Ok(head) => {
+                    let parts = head.expect("it is whole").parts;
+                    prop_assert!(theirs, "{:?}", text);
+                    prop_assert_eq!(parts.method.as_str(), request.method.unwrap());
+                    let target = request.path.unwrap().split('#').next().unwrap();
+                    prop_assert_eq!(parts.uri.to_string(), Uri::try_from(target).unwrap().to_string());
+                }
+                Err(Fault::Target | Fault::LineEnd) => {}
+                Err(fault) => prop_assert!(!theirs, "{fault} in {text:?}"),
+            }
         }
     }
 }

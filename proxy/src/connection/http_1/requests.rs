@@ -11,7 +11,7 @@ use std::{
 };
 
 use bytes::{Bytes, BytesMut};
-use http::{HeaderValue, Request, Response, header, uri::Scheme};
+use http::{HeaderValue, Response, header, uri::Scheme};
 use http_body::Body;
 use parking_lot::Mutex;
 use tokio::{sync::watch, time::Instant};
@@ -27,6 +27,7 @@ use crate::{
     alarm::Alarm,
     body::BodyError,
     client_body::Incoming,
+    codec::give_back,
     config::{ConnectionLimits, Timeouts},
     connection::{Shared, farewell},
     error::plain,
@@ -167,7 +168,7 @@ impl Connection {
     }
 
     /// Has a request answered, and writes the answer.
-    async fn answer(&mut self, head: Head, out: &mut BytesMut) -> Then {
+    async fn answer(&mut self, mut head: Head, out: &mut BytesMut) -> Then {
         self.served += 1;
         let latest = Instant::now() + self.timeouts.request;
         let asked = Asked::by(&head);
@@ -176,7 +177,7 @@ impl Connection {
             Length::Bytes(0) => Incoming::Nothing,
             length => Incoming::One(RequestBody::new(turn.clone(), length)),
         };
-        let request = Request::from_parts(head.parts, incoming);
+        let request = (&mut head.parts, incoming);
         let state = self.shared.state.load_full();
         let answered = {
             let mut serving = pin!(serve(&state, &self.shared.observer, &self.client, request, Some(&turn)));
@@ -226,6 +227,7 @@ impl Connection {
             && self.served < self.limits.requests
             && self.closing.has_changed().is_ok();
         let mut outbound = Outbound::new(std::mem::take(out), &parts, &body.size_hint(), (asked, can_stay));
+        give_back(parts.headers);
         let written = self.write(&mut outbound, &mut body, latest).await;
         // Counts, the log, the member's connection: whatever waits for the end of the body.
         drop(body);

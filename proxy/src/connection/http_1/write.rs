@@ -20,13 +20,13 @@ use std::{
 };
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
-use http::{HeaderMap, Method, StatusCode, Version, header, response};
+use http::{HeaderMap, Method, StatusCode, Version, response};
 use http_body::{Body, Frame, SizeHint};
 use tokio::io::AsyncWrite;
 
 use super::head::Head;
 use crate::{
-    codec::{has_option, put_chunk, put_chunk_size, put_field, put_last_chunk},
+    codec::{lists_option, put_chunk, put_chunk_size, put_field, put_last_chunk},
     http_cache::Moment,
 };
 
@@ -104,22 +104,26 @@ impl Outbound {
         size: &SizeHint,
         (asked, can_stay): (Asked, bool),
     ) -> Self {
-        let stated = stated_length(&parts.headers);
-        let coding = coding(parts.status, asked, size.exact().or(stated));
-        let says_close =
-            parts.headers.contains_key(header::CONNECTION) && has_option(&parts.headers, "close");
-        let keep_alive = asked.keep_alive && can_stay && !says_close && coding != Coding::UntilClose;
         out.reserve(HEAD_ROOM);
         put_status(asked.is_http_11, parts.status, &mut out);
-        let mut has_date = false;
+        let (mut stated, mut says_close, mut has_date) = (None, false, false);
         for (name, value) in &parts.headers {
-            match *name {
-                header::CONNECTION | header::CONTENT_LENGTH | header::TRANSFER_ENCODING => continue,
-                header::DATE => has_date = true,
-                _ => {}
+            match name.as_str() {
+                "connection" => says_close |= lists_option(value, "close"),
+                // Two that are said are none.
+                "content-length" => {
+                    stated = Some(if stated.is_none() { length(value.as_bytes()) } else { None })
+                }
+                "transfer-encoding" => {}
+                name => {
+                    has_date |= name == "date";
+                    put_field(&mut out, name, value.as_bytes());
+                }
             }
-            put_field(&mut out, name.as_str(), value.as_bytes());
         }
+        let stated = stated.flatten();
+        let coding = coding(parts.status, asked, size.exact().or(stated));
+        let keep_alive = asked.keep_alive && can_stay && !says_close && coding != Coding::UntilClose;
         match coding {
             Coding::Length(length) => put_length(length, &mut out),
             Coding::Chunked { .. } => out.put_slice(b"transfer-encoding: chunked\r\n"),
@@ -297,12 +301,10 @@ fn coding(status: StatusCode, asked: Asked, length: Option<u64>) -> Coding {
     }
 }
 
-/// What the answer itself says of its length.
-fn stated_length(headers: &HeaderMap) -> Option<u64> {
-    let mut lengths = headers.get_all(header::CONTENT_LENGTH).iter();
-    let only = lengths.next().filter(|_| lengths.next().is_none())?.as_bytes();
-    let is_number = (1..=18).contains(&only.len()) && only.iter().all(u8::is_ascii_digit);
-    is_number.then(|| only.iter().fold(0, |length, digit| length * 10 + u64::from(digit - b'0')))
+/// A length, if it is one number of at most 18 digits.
+fn length(digits: &[u8]) -> Option<u64> {
+    let is_number = (1..=18).contains(&digits.len()) && digits.iter().all(u8::is_ascii_digit);
+    is_number.then(|| digits.iter().fold(0, |length, digit| length * 10 + u64::from(digit - b'0')))
 }
 
 /// An interim response as it goes over the wire.
@@ -362,7 +364,7 @@ const GATHER: usize = 16 << 10;
 mod tests {
     use std::collections::VecDeque;
 
-    use http::{HeaderValue, Response};
+    use http::{HeaderValue, Response, header};
     use http_body_util::{BodyExt as _, Full, StreamBody};
     use proptest::prelude::*;
 

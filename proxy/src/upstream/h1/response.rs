@@ -9,7 +9,7 @@ use std::{fmt, mem::MaybeUninit};
 use bytes::{Buf, Bytes, BytesMut};
 use http::{HeaderMap, Method, StatusCode, header};
 
-use crate::codec::{BadField, ChunkedError, has_option, lines_end_in_crlf, read_fields};
+use crate::codec::{BadField, BadLine, ChunkedError, Fields, Lines, Notable, has_option, read_fields};
 
 /// A head that has passed every check.
 #[derive(Debug)]
@@ -34,44 +34,68 @@ pub(crate) enum Framing {
 
 /// Parses the head at the front of `buffer` and removes it, or says that more bytes are needed.
 pub(crate) fn parse(buffer: &mut BytesMut, request: &Method) -> Result<Option<ResponseHead>, ResponseError> {
+    while buffer.starts_with(b"\r\n") {
+        buffer.advance(2);
+    }
     if buffer.is_empty() {
         return Ok(None);
     }
+    let mut ends = [0; FIELDS_MAX + 1];
+    let lines = match Lines::find(&buffer[..buffer.len().min(HEAD_MAX)], &mut ends) {
+        Ok(Some(lines)) => lines,
+        Ok(None) if buffer.len() >= HEAD_MAX => return Err(ResponseError::HeadTooLong),
+        Ok(None) => return begins_well(buffer).map(|()| None),
+        Err(BadLine::TooMany) => return Err(ResponseError::TooManyFields),
+        Err(BadLine::BareLf) => return Err(ResponseError::BareLf),
+    };
+    let whole = Bytes::copy_from_slice(&buffer[..lines.length]);
+    buffer.advance(lines.length);
+    let mut ranges = lines.ranges();
+    let (status, is_http_11) =
+        ranges.next().and_then(|line| status_line(&whole[line])).ok_or(ResponseError::Malformed)?;
+    let Fields { map: headers, notable } =
+        read_fields(&whole, ranges, lines.count() - 1 + FIELDS_ADDED_LATER)?;
+    let framing = framing(status, (&headers, notable), request, is_http_11)?;
+    let stays = if notable.connection { stays_open(&headers, is_http_11) } else { is_http_11 };
+    let keep_alive = stays && framing != Framing::UntilClose;
+    Ok(Some(ResponseHead { status, headers, framing, keep_alive }))
+}
+
+/// What is no answer, whatever follows, is an error at once.
+fn begins_well(buffer: &[u8]) -> Result<(), ResponseError> {
     let mut fields = [const { MaybeUninit::uninit() }; FIELDS_MAX];
     let mut response = httparse::Response::new(&mut []);
     let parser = httparse::ParserConfig::default();
-    let length = match parser.parse_response_with_uninit_headers(&mut response, buffer, &mut fields) {
-        Ok(httparse::Status::Complete(length)) => length,
-        Ok(httparse::Status::Partial) if buffer.len() >= HEAD_MAX => return Err(ResponseError::HeadTooLong),
-        Ok(httparse::Status::Partial) => return Ok(None),
-        Err(httparse::Error::TooManyHeaders) => return Err(ResponseError::TooManyFields),
-        Err(_) => return Err(ResponseError::Malformed),
+    match parser.parse_response_with_uninit_headers(&mut response, buffer, &mut fields) {
+        Ok(_) | Err(httparse::Error::TooManyHeaders) => Ok(()),
+        Err(_) => Err(ResponseError::Malformed),
+    }
+}
+
+/// `HTTP/1.0|1.1 SP 3DIGIT [ SP reason ]`: the status, and whether it is HTTP/1.1.
+fn status_line(line: &[u8]) -> Option<(StatusCode, bool)> {
+    let (version, rest) = line.split_first_chunk::<9>()?;
+    let is_http_11 = match version {
+        b"HTTP/1.1 " => true,
+        b"HTTP/1.0 " => false,
+        _ => return None,
     };
-    if length > HEAD_MAX {
-        return Err(ResponseError::HeadTooLong);
-    }
-    if !lines_end_in_crlf(&buffer[..length]) {
-        return Err(ResponseError::BareLf);
-    }
-    let code = response.code.filter(|code| *code <= STATUS_MAX);
-    let status = code.and_then(|code| StatusCode::from_u16(code).ok()).ok_or(ResponseError::Malformed)?;
-    let is_http_11 = response.version == Some(1);
-    let whole = &buffer[..length];
-    let headers = read_fields(response.headers, whole, &Bytes::copy_from_slice(whole), FIELDS_ADDED_LATER)?;
-    buffer.advance(length);
-    let framing = framing(status, &headers, request, is_http_11)?;
-    let keep_alive = framing != Framing::UntilClose && stays_open(&headers, is_http_11);
-    Ok(Some(ResponseHead { status, headers, framing, keep_alive }))
+    let (code, reason) = rest.split_first_chunk::<3>()?;
+    let is_text = |byte: &u8| *byte >= b' ' && *byte != 0x7f || *byte == b'\t';
+    let is_sound = reason.is_empty() || reason[0] == b' ' && reason.iter().all(is_text);
+    // Those above are invalid (RFC 9110 §15).
+    let status = StatusCode::from_bytes(code).ok().filter(|status| status.as_u16() <= STATUS_MAX)?;
+    is_sound.then_some((status, is_http_11))
 }
 
 fn framing(
     status: StatusCode,
-    headers: &HeaderMap,
+    (headers, notable): (&HeaderMap, Notable),
     request: &Method,
     is_http_11: bool,
 ) -> Result<Framing, ResponseError> {
-    let length = content_length(headers)?;
-    let coding = transfer_coding(headers)?;
+    let length = if notable.content_length { content_length(headers)? } else { None };
+    let coding = if notable.transfer_encoding { transfer_coding(headers)? } else { Coding::None };
     let is_ambiguous = match coding {
         Coding::None => false,
         Coding::Chunked => length.is_some() || !is_http_11,
@@ -97,13 +121,8 @@ fn framing(
 fn content_length(headers: &HeaderMap) -> Result<Option<u64>, ResponseError> {
     let mut found = None;
     for value in headers.get_all(header::CONTENT_LENGTH) {
-        let text = value.to_str().map_err(|_| ResponseError::BadLength)?;
-        for number in text.split(',') {
-            let number = number.trim_matches([' ', '\t']);
-            let digits = !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit());
-            let number = if digits { number.parse::<u64>().ok() } else { None };
-            let number =
-                number.filter(|&number| number <= i64::MAX as u64).ok_or(ResponseError::BadLength)?;
+        for number in value.as_bytes().split(|byte| *byte == b',') {
+            let number = decimal(number.trim_ascii()).ok_or(ResponseError::BadLength)?;
             if found.is_some_and(|other| other != number) {
                 return Err(ResponseError::AmbiguousLength);
             }
@@ -111,6 +130,15 @@ fn content_length(headers: &HeaderMap) -> Result<Option<u64>, ResponseError> {
         }
     }
     Ok(found)
+}
+
+/// A number of digits alone that is a length: at most 2⁶³ - 1.
+fn decimal(digits: &[u8]) -> Option<u64> {
+    let number = digits.iter().try_fold(0_u64, |number, digit| {
+        let digit = digit.is_ascii_digit().then(|| u64::from(digit - b'0'))?;
+        number.checked_mul(10)?.checked_add(digit)
+    });
+    number.filter(|number| !digits.is_empty() && *number <= i64::MAX as u64)
 }
 
 /// What `Transfer-Encoding` says of the body.
@@ -124,9 +152,6 @@ enum Coding {
 
 /// `Transfer-Encoding` is absent, exactly `chunked`, or means nothing; we offer no other coding.
 fn transfer_coding(headers: &HeaderMap) -> Result<Coding, ResponseError> {
-    if !headers.contains_key(header::TRANSFER_ENCODING) {
-        return Ok(Coding::None);
-    }
     let mut values = headers.get_all(header::TRANSFER_ENCODING).iter();
     let value = match (values.next(), values.next()) {
         (None, _) => return Ok(Coding::None),
@@ -143,9 +168,6 @@ fn transfer_coding(headers: &HeaderMap) -> Result<Coding, ResponseError> {
 }
 
 fn stays_open(headers: &HeaderMap, is_http_11: bool) -> bool {
-    if !headers.contains_key(header::CONNECTION) {
-        return is_http_11;
-    }
     !has_option(headers, "close") && (is_http_11 || has_option(headers, "keep-alive"))
 }
 
@@ -198,7 +220,6 @@ impl From<ChunkedError> for ResponseError {
 }
 
 const HEAD_MAX: usize = 65_536;
-/// Higher ones are invalid (RFC 9110 §15).
 const STATUS_MAX: u16 = 599;
 const FIELDS_MAX: usize = 128;
 /// Via, Age, Cache-Status and their kin: room for them saves the map from growing.

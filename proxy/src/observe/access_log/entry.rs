@@ -21,8 +21,11 @@ pub(crate) struct Entry {
     pub(crate) user: Option<Arc<str>>,
     /// Nothing where what came was no request.
     pub(crate) line: Option<RequestLine>,
-    /// Those of its fields that the log asks for.
-    pub(crate) headers: Vec<(HeaderName, HeaderValue)>,
+    host: Option<HeaderValue>,
+    referer: Option<HeaderValue>,
+    pub(super) user_agent: Option<HeaderValue>,
+    /// Those that the log asks for by name, in its order.
+    named: Vec<Option<HeaderValue>>,
     pub(crate) status: Option<StatusCode>,
     pub(crate) bytes_in: u64,
     pub(crate) bytes_out: u64,
@@ -33,6 +36,17 @@ pub(crate) struct Entry {
     pub(crate) cache: Option<&'static str>,
     pub(crate) request_id: Option<HeaderValue>,
     pub(crate) error: Option<String>,
+}
+
+/// What of a request's head a log tells: nothing else is kept of it.
+#[derive(Debug, Default)]
+pub(crate) struct Wanted {
+    pub(super) host: bool,
+    pub(super) referer: bool,
+    pub(super) user_agent: bool,
+    pub(in crate::observe) request_id: bool,
+    /// Fields that a pattern asks for by name.
+    pub(super) named: Vec<HeaderName>,
 }
 
 /// A fact on its way to a line.
@@ -66,7 +80,10 @@ impl Entry {
             client,
             user: None,
             line: None,
-            headers: Vec::new(),
+            host: None,
+            referer: None,
+            user_agent: None,
+            named: Vec::new(),
             status: None,
             bytes_in: 0,
             bytes_out: 0,
@@ -80,20 +97,27 @@ impl Entry {
         }
     }
 
-    /// What is known when a request has arrived. `wanted` are the fields that the log asks for.
-    pub(crate) fn new(began: SystemTime, client: IpAddr, parts: &Parts, wanted: &[HeaderName]) -> Self {
-        let authority = || parts.uri.authority().and_then(|host| host.as_str().parse().ok());
-        let mut headers = Vec::with_capacity(wanted.len());
-        for name in wanted {
+    /// What is known when a request has arrived.
+    pub(crate) fn new(began: SystemTime, client: IpAddr, parts: &Parts, wanted: &Wanted) -> Self {
+        let field = |name: &HeaderName| {
+            let authority = || parts.uri.authority().and_then(|host| host.as_str().parse().ok());
             let value = parts.headers.get(name).cloned();
-            let value = value.or_else(|| if name == header::HOST { authority() } else { None });
-            headers.extend(value.map(|value| (name.clone(), value)));
-        }
+            value.or_else(|| if name == header::HOST { authority() } else { None })
+        };
+        let if_wanted = |is_wanted: bool, name| if is_wanted { field(&name) } else { None };
         let line =
             RequestLine { method: parts.method.clone(), target: target(parts), version: parts.version };
-        Entry { line: Some(line), headers, ..Entry::of_no_request(began, client) }
+        Entry {
+            line: Some(line),
+            host: if_wanted(wanted.host, header::HOST),
+            referer: if_wanted(wanted.referer, header::REFERER),
+            user_agent: if_wanted(wanted.user_agent, header::USER_AGENT),
+            named: wanted.named.iter().map(field).collect(),
+            ..Entry::of_no_request(began, client)
+        }
     }
 
+    #[inline]
     pub(super) fn fact(&self, field: LogField) -> Fact<'_> {
         match field {
             LogField::Time => Fact::Time(self.began),
@@ -102,9 +126,10 @@ impl Entry {
                 Some(user) => Fact::Bytes(user.as_bytes()),
                 None => Fact::Missing,
             },
-            LogField::Method => self.asked(|line| Fact::Bytes(line.method.as_str().as_bytes())),
+            // A token has no byte that would have to be escaped.
+            LogField::Method => self.asked(|line| Fact::Text(line.method.as_str())),
             LogField::Target => self.asked(|line| Fact::Target(Masked::uri(&line.target))),
-            LogField::Host => self.header(&header::HOST),
+            LogField::Host => bytes(self.host.as_ref()),
             LogField::Version => self.asked(|line| Fact::Text(version(line.version))),
             LogField::Status => Fact::Number(self.status.map_or(0, |status| status.as_u16().into())),
             LogField::BytesIn => Fact::Number(self.bytes_in),
@@ -114,15 +139,12 @@ impl Entry {
             LogField::Member => self.member.as_deref().map_or(Fact::Missing, Fact::Text),
             LogField::Attempts => Fact::Number(self.attempts.into()),
             LogField::Cache => self.cache.map_or(Fact::Missing, Fact::Text),
-            LogField::RequestId => match &self.request_id {
-                Some(id) => Fact::Bytes(id.as_bytes()),
-                None => Fact::Missing,
-            },
-            LogField::Referer => match self.field(&header::REFERER) {
+            LogField::RequestId => bytes(self.request_id.as_ref()),
+            LogField::Referer => match &self.referer {
                 Some(referer) => Fact::Target(Masked::bytes(referer.as_bytes())),
                 None => Fact::Missing,
             },
-            LogField::UserAgent => self.header(&header::USER_AGENT),
+            LogField::UserAgent => bytes(self.user_agent.as_ref()),
             LogField::Error => match &self.error {
                 Some(error) => Fact::Bytes(error.as_bytes()),
                 None => Fact::Missing,
@@ -134,13 +156,14 @@ impl Entry {
         self.line.as_ref().map_or(Fact::Missing, fact)
     }
 
-    pub(super) fn header(&self, name: &HeaderName) -> Fact<'_> {
-        self.field(name).map_or(Fact::Missing, |value| Fact::Bytes(value.as_bytes()))
+    /// The field that stands at `place` among those that the log asks for by name.
+    pub(super) fn named(&self, place: usize) -> Fact<'_> {
+        bytes(self.named.get(place).and_then(Option::as_ref))
     }
+}
 
-    fn field(&self, name: &HeaderName) -> Option<&HeaderValue> {
-        self.headers.iter().find(|(found, _)| found == name).map(|(_, value)| value)
-    }
+fn bytes(value: Option<&HeaderValue>) -> Fact<'_> {
+    value.map_or(Fact::Missing, |value| Fact::Bytes(value.as_bytes()))
 }
 
 /// The target as HTTP/1.1 has it: HTTP/2 says scheme and host beside each path.
@@ -172,7 +195,12 @@ mod tests {
 
     fn entry(request: http::request::Builder) -> Entry {
         let (parts, ()) = request.body(()).unwrap().into_parts();
-        Entry::new(SystemTime::UNIX_EPOCH, [127, 0, 0, 1].into(), &parts, &[header::HOST])
+        Entry::new(
+            SystemTime::UNIX_EPOCH,
+            [127, 0, 0, 1].into(),
+            &parts,
+            &Wanted { host: true, ..Wanted::default() },
+        )
     }
 
     #[test]
@@ -180,7 +208,7 @@ mod tests {
         let h2 = Request::get("https://a.example/x?y=1").version(Version::HTTP_2);
         let told = entry(h2);
         assert_eq!(told.line.as_ref().unwrap().target, "/x?y=1");
-        assert_eq!(told.field(&header::HOST).unwrap(), "a.example");
+        assert_eq!(told.host.unwrap(), "a.example");
         let tunnel = Request::connect("a.example:443").version(Version::HTTP_2);
         assert_eq!(entry(tunnel).line.unwrap().target, "a.example:443");
         let forward = Request::get("http://b.example/z").header(header::HOST, "b.example");

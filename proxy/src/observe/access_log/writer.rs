@@ -22,17 +22,19 @@ use std::{
     time::Duration,
 };
 
-use http::{HeaderName, header};
 use parking_lot::{Condvar, Mutex};
 
-use super::{entry::Entry, line};
-use crate::config::{AccessLog, Piece};
+use super::{
+    entry::{Entry, Wanted},
+    line::Form,
+};
+use crate::config::AccessLog;
 
 /// Makes lines of entries and queues them. When it is dropped, what is queued is written first.
 #[derive(Debug)]
 pub(crate) struct AccessLogWriter {
     format: AccessLog,
-    wanted: Vec<HeaderName>,
+    form: Form,
     /// Absent for standard output.
     folder: Option<PathBuf>,
     queue: Arc<Queue>,
@@ -85,20 +87,20 @@ impl AccessLogWriter {
         let of_thread = Arc::clone(&queue);
         let thread = thread::Builder::new().name("access-log".to_owned());
         let thread = Some(thread.spawn(move || of_thread.write_to(destination))?);
-        let (format, wanted) = (format.clone(), wanted(format));
-        Ok(AccessLogWriter { format, wanted, folder: folder.map(Path::to_owned), queue, thread })
+        let (format, form) = (format.clone(), Form::of(format));
+        Ok(AccessLogWriter { format, form, folder: folder.map(Path::to_owned), queue, thread })
     }
 
-    /// The fields of a request's head that lines tell.
-    pub(crate) fn wanted(&self) -> &[HeaderName] {
-        &self.wanted
+    /// What lines tell of a request's head.
+    pub(crate) fn wanted(&self) -> &Wanted {
+        &self.form.wanted
     }
 
     /// Queues the line of `entry`.
     pub(crate) fn write(&self, entry: &Entry) {
         LINE.with_borrow_mut(|line| {
             line.clear();
-            line::write(line, &self.format, entry);
+            self.form.write(line, entry);
             self.queue.push(line);
         });
     }
@@ -177,17 +179,6 @@ fn daily_file(folder: &Path) -> io::Result<tracing_appender::rolling::RollingFil
         .max_log_files(FILES_MAX)
         .build(folder)
         .map_err(io::Error::other)
-}
-
-fn wanted(format: &AccessLog) -> Vec<HeaderName> {
-    let mut wanted = vec![header::HOST, header::REFERER, header::USER_AGENT];
-    if let AccessLog::Pattern(pieces) = format {
-        wanted.extend(pieces.iter().filter_map(|piece| match piece {
-            Piece::Request(name) => Some(name.clone()),
-            _ => None,
-        }));
-    }
-    wanted
 }
 
 thread_local! {

@@ -8,33 +8,54 @@
 use std::{
     future::Future as _,
     pin::Pin,
-    task::{Context, Poll},
+    task::{Context, Poll, Waker},
 };
 
-use tokio::time::{Instant, Sleep, sleep_until};
+use tokio::{
+    task::coop::has_budget_remaining,
+    time::{Instant, Sleep, sleep_until},
+};
 
 /// The timer.
 #[derive(Debug)]
-pub(crate) struct Alarm(Pin<Box<Sleep>>);
+pub(crate) struct Alarm {
+    sleep: Pin<Box<Sleep>>,
+    /// Whom it wakes already: to tell it again takes longer than to remember.
+    wakes: Option<Waker>,
+}
 
 impl Alarm {
     /// Set to `first`.
     pub(crate) fn new(first: Instant) -> Self {
-        Alarm(Box::pin(sleep_until(first)))
+        Alarm { sleep: Box::pin(sleep_until(first)), wakes: None }
     }
 
     /// Ready at `deadline`.
     pub(crate) fn poll(&mut self, deadline: Instant, cx: &mut Context<'_>) -> Poll<()> {
-        if deadline < self.0.deadline() {
-            self.0.as_mut().reset(deadline);
+        if deadline < self.sleep.deadline() {
+            self.set(deadline);
         }
-        while self.0.as_mut().poll(cx).is_ready() {
+        let is_known = self.wakes.as_ref().is_some_and(|waker| waker.will_wake(cx.waker()));
+        if is_known && !self.sleep.is_elapsed() {
+            return Poll::Pending;
+        }
+        loop {
+            // A task that has done too much in one go is woken again, but not by the timer.
+            let is_heard = has_budget_remaining();
+            if self.sleep.as_mut().poll(cx).is_pending() {
+                self.wakes = is_heard.then(|| cx.waker().clone());
+                return Poll::Pending;
+            }
             if Instant::now() >= deadline {
                 return Poll::Ready(());
             }
-            self.0.as_mut().reset(deadline);
+            self.set(deadline);
         }
-        Poll::Pending
+    }
+
+    fn set(&mut self, deadline: Instant) {
+        self.wakes = None;
+        self.sleep.as_mut().reset(deadline);
     }
 }
 

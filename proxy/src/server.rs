@@ -158,6 +158,9 @@ impl Proxy {
             }
         });
         self.shared.settle_names().await;
+        if let Err(error) = listener.send_at_once() {
+            tracing::warn!(%error, "answers may wait for more to be sent with them");
+        }
         let mut cannot = false;
         loop {
             let (accepted, room) = tokio::select! {

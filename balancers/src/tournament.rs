@@ -92,7 +92,7 @@ impl Tournament {
         while level > 0 {
             level -= 1;
             // Around from the child on the way from `from`, so that ties fall to different members.
-            let first = (from / FAN.pow(level as u32)) % FAN;
+            let first = (from >> (FAN_BITS * level)) % FAN;
             let children = &self.levels[level][at * FAN..(at + 1) * FAN];
             let (mut best, mut best_at) = (CLOSED, 0);
             for n in 0..FAN {
@@ -123,7 +123,8 @@ fn settle(cell: &AtomicU64, number: impl Fn() -> u64) -> bool {
 
 /// The number of a leaf that is not to be found.
 pub(crate) const CLOSED: u64 = u64::MAX;
-const FAN: usize = 8;
+const FAN_BITS: usize = 3;
+const FAN: usize = 1 << FAN_BITS;
 
 #[cfg(test)]
 mod tests {

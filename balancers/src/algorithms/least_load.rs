@@ -77,7 +77,7 @@ impl LeastLoad {
             Some(tree) => tree,
             None => trees.iter().find(|(tree, _)| tree.least() == least)?,
         };
-        let leaf = tree.find(lot as usize % tree.leaves())?;
+        let leaf = tree.find(lot as usize & (tree.leaves() - 1))?;
         // A leaf without an owner belongs to a member that this set does not have.
         whose.get(leaf).map(|&index| index as usize).filter(|&index| index < self.members.len())
     }

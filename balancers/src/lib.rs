@@ -44,7 +44,7 @@
 //! | `p2c`, `peak_ewma` | O(1) | none, or 8 bytes a member if weights differ | |
 //! | `least_load` | O(log₈ n), about O(1) while loads are even | 16 bytes a member, 13 a leaf of its tree | |
 //! | `least_latency` | O(n) | 8 bytes a member | |
-//! | `ring`, `ip_hash` | O(1): a hash and two cache lines | 13½ bytes a point, 160 points a unit of weight | 1/n |
+//! | `ring`, `ip_hash` | O(1): a hash and one cache line | 12.8 bytes a point, 160 points a unit of weight | 1/n |
 //! | `bounded_ring` | the ring's, and each member that is full | the ring's | 1/n, more while members are full |
 //! | `ketama` | O(1), with a slower hash | the ring's | 1/n (libketama's scheme: a few more) |
 //! | `maglev` | O(1): a hash and one cache line | 2 bytes a slot, 65,537 slots | 1/n and at most 1 % |

@@ -32,7 +32,7 @@ use core::ops::Range;
 
 use crc32fast::Hasher;
 
-use super::circle::{Circle, ENDS};
+use super::circle::Circle;
 use super::ring::{RING_POINTS_MAX, changed_circle, explain_circle};
 use crate::balancer::Balancer;
 use crate::error::EditError;
@@ -91,7 +91,7 @@ impl Ketama {
                 if found > RING_POINTS_MAX {
                     return Err(EditError::TooManyPoints { found, max: RING_POINTS_MAX });
                 }
-                points.reserve_exact(found as usize + ENDS);
+                points.reserve_exact(found as usize);
                 for (index, member) in members.iter().enumerate() {
                     put_nginx(&mut points, member, index, 0..member.weight());
                 }

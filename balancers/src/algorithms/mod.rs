@@ -6,7 +6,7 @@
 //! | [`RoundRobin`] | one addition, one load | 2 bytes a turn, at most 65,536 turns | – |
 //! | [`P2c`] | one or two random numbers, two loads | 8 bytes a member if weights differ | – |
 //! | [`LeastLoad`] | O(log₈ members), about O(1) among equals; by latency O(members) | 17 bytes a member | – |
-//! | [`Ring`], [`Ketama`] | one hash, one or two loads | 13½ bytes a point, 160 points a member | 1/n, exactly its own |
+//! | [`Ring`], [`Ketama`] | one hash, one cache line | 12.8 bytes a point, 160 points a member | 1/n, exactly its own |
 //! | [`BoundedRing`] | as `Ring`, a division and two exchanges | as `Ring` | 1/n, and what is over a ceiling |
 //! | [`Maglev`] | one hash, one load | 2 bytes a slot, 65,537 slots | 1/n and ½ % |
 //! | [`Rendezvous`] | about 1 ns a member | 12 bytes a member | 1/n, exactly its own |
@@ -19,7 +19,9 @@ mod fair_turns;
 mod jump;
 mod ketama;
 mod least_load;
+mod lines;
 mod maglev;
+mod owners;
 mod p2c;
 mod random;
 mod rendezvous;

@@ -12,7 +12,7 @@
 //! belong to the smaller id. A key whose member is down goes to the next point of a member that is up, and comes
 //! back with it.
 //!
-//! Pick: O(1), one hash and one or two cache lines. Memory: 13½ bytes a point. A member's share is within √(1/points)
+//! Pick: O(1), one hash and one cache line. Memory: 12.8 bytes a point. A member's share is within √(1/points)
 //! of its weight: 8 % at 160 points. Limit: [`RING_POINTS_MAX`] points. Not for a key that alone is too much for a
 //! member: [`BoundedRing`](super::BoundedRing). Source: D. Karger et al., "Consistent Hashing and Random Trees", 1997.
 //!
@@ -32,7 +32,8 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::ops::Range;
 
-use super::circle::{Circle, ENDS, Owners};
+use super::circle::Circle;
+use super::owners::Owners;
 use crate::balancer::Balancer;
 use crate::error::EditError;
 use crate::hash::ring_point;
@@ -41,7 +42,7 @@ use crate::members::{Member, Members};
 use crate::query::Query;
 use crate::rng::Rng;
 
-/// The most points on a ring (230 MB of them).
+/// The most points on a ring (215 MB of them).
 pub const RING_POINTS_MAX: u64 = 1 << 24;
 
 /// A consistent ring; see the module's page.
@@ -59,7 +60,7 @@ impl Ring {
     /// If `points_per_weight` is 0 or there would be more than [`RING_POINTS_MAX`] points.
     pub fn new(members: Members, points_per_weight: u32) -> Result<Self, EditError> {
         let found = checked_points(&members, points_per_weight)?;
-        let mut points = Vec::with_capacity(found + ENDS);
+        let mut points = Vec::with_capacity(found);
         for (index, member) in members.iter().enumerate() {
             put(&mut points, member, index, 0..member.weight() * points_per_weight);
         }

@@ -6,7 +6,7 @@ use super::lease::{Lease, Loan};
 use super::shared_pool::Pool;
 use super::snapshot::{Peek, Seat, Snapshot};
 use crate::error::PickError;
-use crate::lookup::Table;
+use crate::lookup::{Table, position, slot};
 use crate::query::Query;
 use crate::rng::Rng;
 use crate::shared::{Shared, State};
@@ -144,10 +144,16 @@ impl<T> Reader<T> {
         if query.avoids_any() {
             return Found::ByBalancer;
         }
-        match &self.table {
-            Some(table) => table.find(query, &mut self.rng).map_or(Found::NotYet, Found::At),
-            None => Found::ByBalancer,
-        }
+        let rng = &mut self.rng;
+        // All told apart in one step.
+        let found = match &self.table {
+            None => return Found::ByBalancer,
+            Some(Table::Circle(circle)) => circle.owner((position(query, rng) >> 32) as u32),
+            Some(Table::Slots(slots)) => slot(slots, position(query, rng)),
+            Some(Table::Cells(cells)) => cells.draw(rng),
+            Some(Table::Rotation(rotation)) => rotation.take(),
+        };
+        found.map_or(Found::NotYet, Found::At)
     }
 
     // Apart, so that no more than a table's answer and the virtual call is compiled into the caller's loop.

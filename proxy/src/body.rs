@@ -29,7 +29,7 @@ pub enum Body {
     /// All bytes at hand, handed out once.
     Full(Bytes),
     /// Arriving from a client.
-    Client(ClientBody),
+    Client(Box<ClientBody>),
     /// Arriving from a member.
     Member(Member),
     /// On its way to a member.
@@ -79,7 +79,7 @@ pub struct Sent(pub(crate) Handover);
 impl Body {
     /// A client's body, of at most `len_max` bytes, that has to keep coming.
     pub(crate) fn client(incoming: Incoming, len_max: u64, silence_max: Duration) -> Self {
-        Body::Client(ClientBody::new(incoming, len_max, silence_max))
+        Body::Client(Box::new(ClientBody::new(incoming, len_max, silence_max)))
     }
 
     /// A client's body that must bring so many bytes a second.

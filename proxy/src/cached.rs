@@ -211,14 +211,14 @@ pub(crate) async fn answer(
     // The fetch may outlive this request, for others who wait for it; what it did by then is this request's trail.
     let mut shared = None;
     let fetch = || {
-        let shared = Arc::clone(shared.insert(Arc::new(Mutex::new(note.trail.apart()))));
+        let shared = Arc::clone(shared.insert(Arc::<Mutex<Trail>>::default()));
         let (state, way) = (Arc::clone(state), way.clone());
         let (method, target, turn) = (parts.method.clone(), target.clone(), turn.cloned());
         move |headers: HeaderMap| {
             let (state, way, shared) = (Arc::clone(&state), way.clone(), Arc::clone(&shared));
             let (method, target, turn) = (method.clone(), target.clone(), turn.clone());
             async move {
-                let mut trail = shared.lock().apart();
+                let mut trail = Trail::default();
                 let interims = turn.as_ref().map(|turn| turn as &dyn Interims);
                 let head = RequestHead {
                     method: &method,

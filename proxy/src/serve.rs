@@ -16,7 +16,10 @@ use http::{
     request::Parts,
     uri::{PathAndQuery, Scheme},
 };
-use tokio::{sync::watch, time::timeout_at};
+use tokio::{
+    sync::watch,
+    time::{Instant, timeout_at},
+};
 
 use crate::{
     admit::{admission::Admitted, client::Peer},
@@ -56,7 +59,7 @@ pub(crate) struct Alive {
     pub(crate) ticket: Ticket,
 }
 
-/// Answers one request; whatever goes wrong is an answer too.
+/// Answers one request, which `arrived` just now; whatever goes wrong is an answer too.
 ///
 /// `turn` is what it has of a connection of HTTP/1. Ways that are rarely gone are boxed, here and in `upstream/send.rs`, so
 /// that the future of all others is small.
@@ -66,11 +69,13 @@ pub(crate) async fn serve(
     client: &Client,
     (parts, body): (&mut Parts, Incoming),
     turn: Option<&Turn>,
+    arrived: Instant,
 ) -> Response<Observed<Body>> {
-    let mut note = observer.arrived(client.peer.address, parts, state.access_log.as_ref());
+    let mut note =
+        observer.arrived(client.peer.address, parts, arrived.into_std(), state.access_log.as_ref());
     let is_grpc = is_grpc(parts);
     let id = state.request_id.then(|| settle_request_id(&mut parts.headers));
-    let deadline = tokio::time::Instant::now() + state.timeouts.request;
+    let deadline = arrived + state.timeouts.request;
     let answered = {
         let mut answer = pin!(answer(state, client, turn, (parts, body), &mut note));
         match turn {
@@ -133,6 +138,7 @@ async fn answer(
     let upgrade = admitted.upgrade.as_ref();
     let is_cached = upgrade.is_none() && !admission.is_forward && admitted.is_cached();
     if let (Some(cache), true) = (&state.cache, is_cached) {
+        note.has_asked_cache = true;
         let answer = cached::answer(cache, (state, client, turn), &admitted, parts, body, note);
         let mut response = answer.await?;
         append_via(response.headers_mut(), Version::HTTP_11);

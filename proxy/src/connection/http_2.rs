@@ -20,7 +20,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     sync::{Notify, watch},
-    time::Sleep,
+    time::{Instant, Sleep},
 };
 
 use super::{Shared, uptake::Uptake};
@@ -55,11 +55,13 @@ pub(super) async fn serve_http_2(
             let (shared, client) = (Arc::clone(&shared), Arc::clone(&client));
             let (activity, uptake) = (Arc::clone(&activity), Arc::clone(&uptake));
             async move {
+                let arrived = Instant::now();
+                let state = shared.state.load_full();
                 let (mut parts, body) = request.into_parts();
                 let request = (&mut parts, client_body::Incoming::Two(body));
-                let state = shared.state.load_full();
                 // Boxed: hyper moves the future twice.
-                let response = Box::pin(serve(&state, &shared.observer, &client, request, None)).await;
+                let response =
+                    Box::pin(serve(&state, &shared.observer, &client, request, None, arrived)).await;
                 drop(activity);
                 Ok::<_, Infallible>(response.map(|body| uptake.follow(body)))
             }

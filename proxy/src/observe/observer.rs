@@ -30,36 +30,39 @@ pub(crate) struct Observer {
 }
 
 impl Observer {
-    /// A request has arrived.
+    /// A request has arrived, at `began`.
     pub(crate) fn arrived(
         self: &Arc<Self>,
         client: IpAddr,
         request: &Parts,
+        began: Instant,
         log: Option<&Arc<AccessLogWriter>>,
     ) -> Note {
         let line = log.map(|log| {
             let entry = Entry::new(SystemTime::now(), client, request, log.wanted());
             Box::new(Line { entry, log: Arc::clone(log) })
         });
-        let mut note = self.note(line);
+        let mut note = self.note(began, line);
         note.has_no_body = request.method == Method::HEAD;
         note
     }
 
     /// Something has arrived that is no request, and is answered as such.
     pub(crate) fn no_request(self: &Arc<Self>, client: IpAddr, log: Option<&Arc<AccessLogWriter>>) -> Note {
-        self.note(log.map(|log| {
+        let line = log.map(|log| {
             let entry = Entry::of_no_request(SystemTime::now(), client);
             Box::new(Line { entry, log: Arc::clone(log) })
-        }))
+        });
+        self.note(Instant::now(), line)
     }
 
-    fn note(self: &Arc<Self>, line: Option<Box<Line>>) -> Note {
+    fn note(self: &Arc<Self>, began: Instant, line: Option<Box<Line>>) -> Note {
         self.counters.in_flight.up();
         Note {
             observer: Arc::clone(self),
-            began: Instant::now(),
-            trail: Trail { attempts: 0, member: None, is_kept: line.is_some() },
+            began,
+            trail: Trail::default(),
+            has_asked_cache: false,
             has_no_body: false,
             is_answered: false,
             is_told: false,
@@ -76,16 +79,9 @@ impl Observer {
 pub(crate) struct Trail {
     pub(crate) attempts: u32,
     pub(crate) member: Option<Arc<str>>,
-    /// Whether anybody wants to know the member.
-    is_kept: bool,
 }
 
 impl Trail {
-    /// An empty one that keeps as much, for whoever goes another way.
-    pub(crate) fn apart(&self) -> Trail {
-        Trail { is_kept: self.is_kept, ..Trail::default() }
-    }
-
     /// What was done on another way counts here.
     pub(crate) fn join(&mut self, other: Trail) {
         self.attempts += other.attempts;
@@ -94,18 +90,15 @@ impl Trail {
 
     /// The request is sent to `member`.
     #[inline]
-    pub(crate) fn attempt(&mut self, member: &str) {
+    pub(crate) fn attempt(&mut self, member: &Arc<str>) {
         self.attempts += 1;
-        if self.is_kept {
-            self.member = Some(member.into());
-        }
+        self.member = Some(Arc::clone(member));
     }
-}
 
-impl Trail {
     /// The request goes where its `Host` says, as in a forward proxy.
     pub(crate) fn attempt_host(&mut self, headers: &http::HeaderMap) {
-        self.attempt(headers.get(http::header::HOST).and_then(|host| host.to_str().ok()).unwrap_or("-"));
+        let host = headers.get(http::header::HOST).and_then(|host| host.to_str().ok());
+        self.attempt(&host.unwrap_or("-").into());
     }
 }
 
@@ -115,6 +108,8 @@ pub(crate) struct Note {
     observer: Arc<Observer>,
     began: Instant,
     pub(crate) trail: Trail,
+    /// The answer tells what our own cache did.
+    pub(crate) has_asked_cache: bool,
     has_no_body: bool,
     is_answered: bool,
     /// Why it failed is known already.
@@ -151,8 +146,10 @@ impl Note {
     }
 
     pub(crate) fn identified(&mut self, id: &HeaderValue) {
-        if let Some(entry) = self.entry() {
-            entry.request_id = Some(id.clone());
+        if let Some(line) = &mut self.line
+            && line.log.wanted().request_id
+        {
+            line.entry.request_id = Some(id.clone());
         }
     }
 
@@ -185,10 +182,11 @@ impl Note {
         self.has_no_body |= matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED)
             || status.is_informational()
             || response.body().is_end_stream();
+        let has_asked_cache = self.has_asked_cache;
         if let Some(entry) = self.entry() {
             entry.status = Some(status);
             entry.first_byte = Some(took);
-            entry.cache = cache_result(response.headers());
+            entry.cache = if has_asked_cache { cache_result(response.headers()) } else { None };
         }
         response.map(|body| Observed { body, note: self })
     }
@@ -239,8 +237,10 @@ fn cache_result(headers: &http::HeaderMap) -> Option<&'static str> {
     let ours = headers.get_all(CACHE_STATUS).iter().next_back()?.to_str().ok()?.strip_prefix("evenly; ")?;
     let says = |word: &str| ours.split("; ").any(|parameter| parameter == word);
     // By far the most: no need to look at every word.
-    if ours.starts_with("hit; ttl=") && !ours.contains("collapsed") {
-        return Some(if ours.starts_with("hit; ttl=-") { "stale" } else { "hit" });
+    if let Some(ttl) = ours.strip_prefix("hit; ttl=")
+        && ttl.bytes().all(|byte| byte.is_ascii_digit())
+    {
+        return Some("hit");
     }
     Some(if says("collapsed") {
         "collapsed"
@@ -303,7 +303,7 @@ mod tests {
 
     fn note(observer: &Arc<Observer>, method: &str) -> Note {
         let (parts, ()) = Request::builder().method(method).uri("/").body(()).unwrap().into_parts();
-        observer.arrived([127, 0, 0, 1].into(), &parts, None)
+        observer.arrived([127, 0, 0, 1].into(), &parts, Instant::now(), None)
     }
 
     fn full(text: &'static str) -> Response<Full<Bytes>> {
@@ -314,8 +314,8 @@ mod tests {
     async fn a_request_is_in_flight_until_its_body_ends() {
         let observer = Arc::new(Observer::default());
         let mut noted = note(&observer, "GET");
-        noted.trail.attempt("a");
-        noted.trail.attempt("b");
+        noted.trail.attempt(&"a".into());
+        noted.trail.attempt(&"b".into());
         noted.count_request().add(7);
         assert_eq!(observer.counters.in_flight.level(), 1);
         let response = noted.answered(full("hello"));

@@ -30,24 +30,18 @@ pub(crate) enum ResponseBody {
 
 impl ResponseBody {
     /// Who learns when this body has ended. A body that is empty ends here.
-    pub(crate) fn settle_with(self, settlement: Settlement) -> Self {
+    pub(crate) fn settle_with(&mut self, settlement: Settlement) {
         match self {
-            ResponseBody::One(mut body) => {
-                body.settle_with(settlement);
-                ResponseBody::One(body)
-            }
-            ResponseBody::Two(body) => ResponseBody::Two(Box::new(body.settle_with(settlement))),
+            ResponseBody::One(body) => body.settle_with(settlement),
+            ResponseBody::Two(body) => body.settle_with(settlement),
         }
     }
 
     /// Keeps `settlement` for a tunnel, after a switch of protocols. HTTP/2 knows none.
-    pub(crate) fn hold(self, settlement: Settlement) -> Self {
+    pub(crate) fn hold(&mut self, settlement: Settlement) {
         match self {
-            ResponseBody::One(mut body) => {
-                body.hold(settlement);
-                ResponseBody::One(body)
-            }
-            two @ ResponseBody::Two(_) => two.settle_with(settlement),
+            ResponseBody::One(body) => body.hold(settlement),
+            ResponseBody::Two(body) => body.settle_with(settlement),
         }
     }
 

@@ -28,6 +28,8 @@ use crate::{config::Address, observe::MemberCounters, workers};
 #[derive(Debug, Clone)]
 pub(crate) struct Backend {
     address: Address,
+    /// The address as it is told.
+    name: Arc<str>,
     settings: Arc<Settings>,
     kept: Arc<Kept>,
 }
@@ -73,12 +75,12 @@ impl Backend {
             places,
             counters: Arc::default(),
         };
-        Backend { address, settings, kept: Arc::new(kept) }
+        Backend { name: address.to_string().into(), address, settings, kept: Arc::new(kept) }
     }
 
     /// The same member under new settings: it keeps its connections and its health.
     pub(crate) fn renewed(&self, settings: Arc<Settings>) -> Self {
-        Backend { address: self.address.clone(), settings, kept: Arc::clone(&self.kept) }
+        Backend { settings, ..self.clone() }
     }
 
     pub(crate) fn settings(&self) -> &Settings {
@@ -107,6 +109,10 @@ impl Backend {
 
     pub(crate) fn counters(&self) -> &Arc<MemberCounters> {
         &self.kept.counters
+    }
+
+    pub(crate) fn name(&self) -> &Arc<str> {
+        &self.name
     }
 
     pub(crate) fn address(&self) -> &Address {

@@ -155,9 +155,9 @@ pub(crate) struct Patience<'h> {
 }
 
 impl<'h> Patience<'h> {
-    /// It begins now.
-    pub(crate) fn new(limit: Duration, hand: Option<&'h Hand>) -> Self {
-        Patience { limit, hand, deadline: Instant::now() + limit }
+    /// It began at `since`.
+    pub(crate) fn new(limit: Duration, since: Instant, hand: Option<&'h Hand>) -> Self {
+        Patience { limit, hand, deadline: since + limit }
     }
 
     /// Ready when it is over.
@@ -372,7 +372,8 @@ mod tests {
                 client.send(Bytes::from_static(b"x")).unwrap();
             }
         });
-        let waited = within(Patience::new(LIMIT, hand.as_ref()), std::future::pending::<()>()).await;
+        let waited =
+            within(Patience::new(LIMIT, Instant::now(), hand.as_ref()), std::future::pending::<()>()).await;
         assert_eq!(waited, Err(Silent));
         assert!(begun.elapsed() >= LIMIT * 21 && begun.elapsed() <= LIMIT * 22, "{:?}", begun.elapsed());
         dripping.await.unwrap();
@@ -384,11 +385,11 @@ mod tests {
         let (_sent, hand) = hand_over(Body::from("hello"));
         let begun = Instant::now();
         assert_eq!(
-            within(Patience::new(LIMIT, hand.as_ref()), std::future::pending::<()>()).await,
+            within(Patience::new(LIMIT, Instant::now(), hand.as_ref()), std::future::pending::<()>()).await,
             Err(Silent)
         );
         assert_eq!(begun.elapsed(), LIMIT);
-        assert_eq!(within(Patience::new(LIMIT, None), async { 7 }).await, Ok(7));
+        assert_eq!(within(Patience::new(LIMIT, Instant::now(), None), async { 7 }).await, Ok(7));
     }
 
     #[tokio::test]

@@ -13,7 +13,7 @@ use super::{
     group::Group,
     h1::{Connection, ExchangeError, RequestHead},
     h2::StreamError,
-    handover::{Hand, Patience, Silent, hand_over, within},
+    handover::{Patience, Silent, hand_over, within},
     health::Verdict,
     queue::Place,
     replay::Replay,
@@ -39,13 +39,13 @@ pub(crate) async fn send(
     let mut attempts = 0;
     loop {
         let (lease, place) = seat;
-        trail.attempt(lease.id());
+        trail.attempt(lease.name());
         query = query.avoiding(lease.tag());
         attempts += 1;
         let is_last = attempts >= settings.retry.attempts;
-        let failed = match attempt(group, &lease, head, body, &spare).await {
-            Ok(answer) => {
-                let answer = settle(answer, lease, place, started);
+        let failed = match attempt(group, &lease, head, (body, &spare), started).await {
+            Ok(mut answer) => {
+                settle(&mut answer, lease, place, started);
                 if is_last || !settings.retry.statuses.contains(&answer.status.as_u16()) {
                     return Ok(answer);
                 }
@@ -167,14 +167,14 @@ async fn attempt(
     group: &Group,
     backend: &Backend,
     head: RequestHead<'_>,
-    mut body: Body,
-    spare: &Spare,
+    (mut body, spare): (Body, &Spare),
+    started: Instant,
 ) -> Result<Answer, Failed> {
-    let response_timeout = group.settings.timeouts.response;
+    let silence_max = group.settings.timeouts.response;
     let switches = head.upgrade.is_some();
     let remembered = backend.settings().retry.max_body_bytes;
     if let Some(kept) = backend.reuse(switches) {
-        match exchange(kept, head, body, response_timeout, remembered).await {
+        match exchange(kept, head, body, (started, silence_max), remembered).await {
             Ok(answer) => return Ok(answer),
             // The member closed a kept connection just as we used it: that says nothing about the member.
             Err((error, whole)) if error.is_parting() && may_repeat(head.method, error.reached()) => {
@@ -193,7 +193,7 @@ async fn attempt(
             return Err(Failed { error, reached: Reached::Nothing, body: Some(body) });
         }
     };
-    Box::pin(exchange(link, head, body, response_timeout, remembered))
+    Box::pin(exchange(link, head, body, (Instant::now(), silence_max), remembered))
         .await
         .map_err(|(error, body)| error.failed(backend.address(), body))
 }
@@ -216,21 +216,44 @@ async fn open(group: &Group, backend: &Backend, switches: bool) -> io::Result<Li
     }
 }
 
-/// One exchange. What fails comes with the request's body, if that is still whole.
+/// One exchange, in which the other side may be silent for so long since some moment. What fails comes with the request's
+/// body, if that is still whole.
 async fn exchange(
     link: Link,
     head: RequestHead<'_>,
     body: Body,
-    response_timeout: Duration,
+    (since, silence_max): (Instant, Duration),
     remembered: u64,
 ) -> Result<Answer, (ExchangeFailed, Option<Body>)> {
-    let (body, mut hand) = hand_over(body);
-    let kept = hand.clone();
-    match link.exchange_by(head, body, &mut hand, response_timeout, remembered).await {
-        Ok(answer) => Ok(answer),
-        // A request without a body can be written again whatever happened to the first one.
-        Err(failed) => Err((failed, kept.map_or(Some(Body::Empty), |hand| hand.take_back()))),
-    }
+    let (body, hand) = hand_over(body);
+    let patience = Patience::new(silence_max, since, hand.as_ref());
+    let failed = match link {
+        Link::One(connection) => match connection.exchange(head, body, patience).await {
+            Ok((head, body)) => {
+                if let Some(hand) = &hand {
+                    hand.answered(silence_max);
+                }
+                let body = ResponseBody::One(body);
+                return Ok(Answer { status: head.status, headers: head.headers, body });
+            }
+            Err(ExchangeError::Silent) => ExchangeFailed::Silent(silence_max),
+            Err(error) => ExchangeFailed::Exchange(error),
+        },
+        Link::Two(stream) => {
+            if let Some(hand) = &hand {
+                hand.remember(remembered);
+            }
+            let mut used = hand.clone();
+            let exchange = stream.exchange(head, body, &mut used, silence_max);
+            match Box::pin(within(patience, exchange)).await {
+                Ok(Ok(answer)) => return Ok(answer),
+                Ok(Err(error)) => ExchangeFailed::Stream(error),
+                Err(Silent) => ExchangeFailed::Silent(silence_max),
+            }
+        }
+    };
+    // A request without a body can be written again whatever happened to the first one.
+    Err((failed, hand.map_or(Some(Body::Empty), |hand| hand.take_back())))
 }
 
 impl Link {
@@ -241,44 +264,7 @@ impl Link {
         body: Body,
         silence_max: Duration,
     ) -> Result<Answer, ExchangeFailed> {
-        self.exchange_by(head, body, &mut None, silence_max, 0).await
-    }
-
-    async fn exchange_by(
-        self,
-        head: RequestHead<'_>,
-        body: Body,
-        hand: &mut Option<Hand>,
-        silence_max: Duration,
-        remembered: u64,
-    ) -> Result<Answer, ExchangeFailed> {
-        match self {
-            Link::Two(stream) => {
-                if let Some(hand) = hand {
-                    hand.remember(remembered);
-                }
-                let kept = hand.clone();
-                let patience = Patience::new(silence_max, kept.as_ref());
-                let exchange = stream.exchange(head, body, hand, silence_max);
-                match Box::pin(within(patience, exchange)).await {
-                    Ok(answer) => answer.map_err(ExchangeFailed::Stream),
-                    Err(Silent) => Err(ExchangeFailed::Silent(silence_max)),
-                }
-            }
-            Link::One(connection) => {
-                let patience = Patience::new(silence_max, hand.as_ref());
-                let (head, body) = match connection.exchange(head, body, patience).await {
-                    Ok(answer) => answer,
-                    Err(ExchangeError::Silent) => return Err(ExchangeFailed::Silent(silence_max)),
-                    Err(error) => return Err(ExchangeFailed::Exchange(error)),
-                };
-                if let Some(hand) = hand {
-                    hand.answered(silence_max);
-                }
-                let body = ResponseBody::One(Box::new(body));
-                Ok(Answer { status: head.status, headers: head.headers, body })
-            }
-        }
+        exchange(self, head, body, (Instant::now(), silence_max), 0).await.map_err(|(failed, _)| failed)
     }
 }
 
@@ -291,19 +277,18 @@ pub(crate) async fn send_over(
     response_timeout: Duration,
 ) -> Result<Answer, SendError> {
     let link = Link::One(Connection::new(Stream::Tcp(stream)));
-    exchange(link, head, body, response_timeout, 0).await.map_err(|(error, _)| error.at(name))
+    link.exchange(head, body, response_timeout).await.map_err(|failed| failed.at(name))
 }
 
-fn settle(mut answer: Answer, lease: Lease<Backend>, place: Place, started: Instant) -> Answer {
+fn settle(answer: &mut Answer, lease: Lease<Backend>, place: Place, started: Instant) {
     let answered = Instant::now();
     lease.counters().answered(answer.status, answered - started);
     let answered_well = !answer.status.is_server_error() || answer.status == StatusCode::NOT_IMPLEMENTED;
     let settlement = Settlement::new(lease, place, (started, answered), answered_well);
-    answer.body = match answer.status {
+    match answer.status {
         StatusCode::SWITCHING_PROTOCOLS => answer.body.hold(settlement),
         _ => answer.body.settle_with(settlement),
-    };
-    answer
+    }
 }
 
 /// Why an exchange has no answer.

@@ -69,7 +69,7 @@ enum Then {
     End,
     /// It is gone, or has to see that its answer is not whole.
     Gone,
-    Tunnel(Tunnel),
+    Tunnel(Box<Tunnel>),
 }
 
 impl Connection {
@@ -170,25 +170,27 @@ impl Connection {
     /// Has a request answered, and writes the answer.
     async fn answer(&mut self, mut head: Head, out: &mut BytesMut) -> Then {
         self.served += 1;
-        let latest = Instant::now() + self.timeouts.request;
+        let arrived = Instant::now();
         let asked = Asked::by(&head);
         let turn = Turn::begin(&self.wire, &head);
         let incoming = match head.length {
             Length::Bytes(0) => Incoming::Nothing,
             length => Incoming::One(RequestBody::new(turn.clone(), length)),
         };
-        let request = (&mut head.parts, incoming);
         let state = self.shared.state.load_full();
         let answered = {
-            let mut serving = pin!(serve(&state, &self.shared.observer, &self.client, request, Some(&turn)));
+            let (observer, request) = (&self.shared.observer, (&mut head.parts, incoming));
+            let mut serving = pin!(serve(&state, observer, &self.client, request, Some(&turn), arrived));
             poll_fn(|cx| match serving.as_mut().poll(cx) {
                 Poll::Ready(response) => Poll::Ready(Some(response)),
                 Poll::Pending => self.wire.lock().poll_left(cx).map(|()| None),
             })
             .await
         };
+        // Not kept while the answer is on its way.
+        drop(head);
         match answered {
-            Some(response) => self.send(response, asked, latest, out).await,
+            Some(response) => self.send(response, asked, arrived + self.timeouts.request, out).await,
             // Nobody is there to hear it.
             None => Then::Gone,
         }

@@ -43,7 +43,7 @@ pub(super) struct Wire {
     /// The client waits to be told before it sends the body.
     awaits_continue: bool,
     /// What the connection becomes after the answer.
-    tunnel: Option<Tunnel>,
+    tunnel: Option<Box<Tunnel>>,
     /// Who serves the connection, if it has to be told that the body has ended.
     server: Option<Waker>,
     /// For whatever is waited for.
@@ -93,7 +93,7 @@ impl Wire {
     }
 
     /// The request has been answered. Whoever still holds its body has nothing to do with what follows.
-    pub(super) fn finish(&mut self) -> Option<Tunnel> {
+    pub(super) fn finish(&mut self) -> Option<Box<Tunnel>> {
         self.number += 1;
         self.tunnel.take()
     }
@@ -122,7 +122,7 @@ impl Wire {
 
     /// Makes a tunnel of the connection, once the answer has been sent.
     pub(super) fn leave(&mut self, tunnel: Tunnel) {
-        self.tunnel = Some(tunnel);
+        self.tunnel = Some(Box::new(tunnel));
     }
 
     /// Reads once; 0 at the end of the stream.

@@ -112,7 +112,7 @@ impl Outbound {
                 "connection" => says_close |= lists_option(value, "close"),
                 // Two that are said are none.
                 "content-length" => {
-                    stated = Some(if stated.is_none() { length(value.as_bytes()) } else { None })
+                    stated = Some(if stated.is_none() { length(value.as_bytes()) } else { None });
                 }
                 "transfer-encoding" => {}
                 name => {

@@ -57,7 +57,7 @@ impl Connection {
         head: RequestHead<'_>,
         body: Body,
         mut patience: Patience<'_>,
-    ) -> Result<(ResponseHead, ResponseBody), ExchangeError> {
+    ) -> Result<(ResponseHead, Box<ResponseBody>), ExchangeError> {
         let mut upload = Upload::new(head, body);
         let mut interim = 0;
         let answer = poll_fn(|cx| match self.poll_head(&mut upload, &head, &mut interim, cx) {
@@ -65,7 +65,8 @@ impl Connection {
             answer => answer,
         });
         let answer = answer.await?;
-        let body = ResponseBody::new(self, upload, &answer, patience.limit);
+        // Boxed at once: it is large, and handed on often.
+        let body = Box::new(ResponseBody::new(self, upload, &answer, patience.limit));
         Ok((answer, body))
     }
 

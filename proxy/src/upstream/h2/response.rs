@@ -46,12 +46,11 @@ impl ResponseBody {
     }
 
     /// Who learns when this body has ended. A body that is empty ends here.
-    pub(crate) fn settle_with(mut self, settlement: Settlement) -> Self {
+    pub(crate) fn settle_with(&mut self, settlement: Settlement) {
         self.settlement = Some(settlement);
         if self.incoming.is_end_stream() {
             self.settle(true);
         }
-        self
     }
 
     fn settle(&mut self, ok: bool) {

@@ -81,14 +81,24 @@ impl<'a, K, V> Departed<'a, K, V> {
 }
 
 impl<K, V> Drop for Departed<'_, K, V> {
+    #[inline]
     fn drop(&mut self) {
+        if self.listener.is_some() {
+            self.tell();
+        }
+    }
+}
+
+impl<K, V> Departed<'_, K, V> {
+    /// Tells the listener of each. Its panic reaches the caller, after all were told; during another panic it is that one's.
+    #[inline(never)]
+    fn tell(&self) {
         let Some(listener) = self.listener else { return };
         let mut panic = None;
         for (key, value, cause) in self.first.iter().chain(self.rest.iter().flatten()) {
             let told = catch_unwind(AssertUnwindSafe(|| listener(key, value, *cause)));
             panic = panic.or(told.err());
         }
-        // A listener's panic reaches the caller, after all were told; during another panic it is that one's.
         if let Some(panic) = panic
             && !std::thread::panicking()
         {

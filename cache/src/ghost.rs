@@ -1,14 +1,14 @@
 //! Who left lately: fingerprints with the time they left, the oldest forgotten first.
 //!
 //! ```text
-//!     hash ─► row (64 bytes) = 16 × | fingerprint : 16 bits | when : 16 bits |
+//!     hash ─► row (64 bytes) = 16 × | fingerprint : 16 bits | when : 16 bits |       the latest first
 //! ```
 //!
 //! A ghost counts while fewer than `span` others have followed it. A full row loses its oldest, so that a few leave
 //! early; two keys are mistaken for each other once in about 4,000 lookups. Cost: O(1), one cache line; 4 bytes for
 //! each entry of the span, rounded up to a power of two.
 
-const ROW: usize = 16;
+use crate::lanes::{self, LANES as ROW};
 
 #[derive(Debug, Default)]
 pub(crate) struct Ghosts {
@@ -21,8 +21,16 @@ pub(crate) struct Ghosts {
 
 impl Ghosts {
     /// Remembers the last `span` from now on; what is remembered stays.
+    #[inline]
     pub(crate) fn widen(&mut self, span: usize) {
-        self.span = span as u64;
+        if self.span != span as u64 {
+            self.span = span as u64;
+            self.grow(span);
+        }
+    }
+
+    #[cold]
+    fn grow(&mut self, span: usize) {
         let rows = span.div_ceil(ROW - ROW / 4).next_power_of_two();
         if self.rows.is_empty() {
             self.rows = vec![[0; ROW]; rows];
@@ -35,23 +43,24 @@ impl Ghosts {
     }
 
     pub(crate) fn note(&mut self, hash: u32) {
-        let Some((row, fingerprint)) = self.place(hash) else { return };
         self.noted += 1;
         let now = self.moment();
-        let age = |cell: &u32| if *cell == 0 { u16::MAX } else { now.wrapping_sub(*cell as u16) };
-        let cells = &mut self.rows[row];
-        let at = cells.iter().position(|cell| cell >> 16 == fingerprint);
-        let oldest = || (0..ROW).max_by_key(|at| age(&cells[*at])).unwrap_or(0);
-        let at = at.unwrap_or_else(oldest);
-        cells[at] = fingerprint << 16 | u32::from(now);
+        let (row, fingerprint) = self.place(hash);
+        let Some(cells) = self.rows.get_mut(row) else { return };
+        // Over itself, else into a gap, else over the oldest; all that are later move on by one.
+        let (own, gap) = (lanes::first(cells, fingerprint, FINGERPRINT), lanes::first(cells, 0, u32::MAX));
+        let at = if own < ROW { own } else { gap.min(ROW - 1) };
+        cells.copy_within(..at, 1);
+        cells[0] = fingerprint | u32::from(now);
     }
 
     /// Whether this hash left lately; forgets it.
     pub(crate) fn recall(&mut self, hash: u32) -> bool {
-        let Some((row, fingerprint)) = self.place(hash) else { return false };
         let (now, span) = (self.moment(), (self.span >> self.shift()) as u16);
-        let found = self.rows[row].iter_mut().find(|cell| **cell >> 16 == fingerprint);
-        found.is_some_and(|cell| now.wrapping_sub(std::mem::take(cell) as u16) <= span)
+        let (row, fingerprint) = self.place(hash);
+        let Some(cells) = self.rows.get_mut(row) else { return false };
+        let at = lanes::first(cells, fingerprint, FINGERPRINT);
+        cells.get_mut(at).is_some_and(|cell| now.wrapping_sub(std::mem::take(cell) as u16) <= span)
     }
 
     pub(crate) fn heap_bytes(&self) -> usize {
@@ -67,13 +76,16 @@ impl Ghosts {
         (u64::BITS - self.span.leading_zeros()).saturating_sub(14)
     }
 
-    fn place(&self, hash: u32) -> Option<(usize, u32)> {
+    /// The row of a hash, which exists if any does, and its fingerprint in place.
+    fn place(&self, hash: u32) -> (usize, u32) {
         let mixed = u64::from(hash).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        let row = mixed as usize & self.rows.len().checked_sub(1)?;
         // Never 0: that is an empty cell.
-        Some((row, (mixed >> 48) as u32 | 1))
+        (mixed as usize & self.rows.len().wrapping_sub(1), (mixed >> 32) as u32 & FINGERPRINT | 1 << 16)
     }
 }
+
+/// The bits of a cell that tell whose it is.
+const FINGERPRINT: u32 = u32::MAX << 16;
 
 #[cfg(test)]
 mod tests {

@@ -16,6 +16,8 @@
 //! Cost: O(1), one cache line for all but a few per cent of the keys; [`FILL`] of fifteen places in use at most, so
 //! 6.4 bytes an entry in a table that has reached its size. Limit: [`MAX_SLOTS`] slots.
 
+use crate::lanes;
+
 /// Most slots an index can tell apart.
 pub(crate) const MAX_SLOTS: usize = (1 << SLOT_BITS_MAX) - 1;
 const SLOT_BITS_MAX: u32 = 28;
@@ -286,24 +288,13 @@ impl Index {
     }
 }
 
-/// Where in a group `wanted` stands. All places are compared, so that no branch depends on the answer.
-#[inline]
+/// Where in a group `wanted` stands.
+#[inline(always)]
 fn position(places: &[u32; PLACES + 1], wanted: u32) -> Option<usize> {
-    let bits = places.iter().zip(BITS);
-    let found = bits.fold(0, |found, (place, bit)| found | if *place == wanted { bit } else { 0 });
-    (found != 0).then_some(found.trailing_zeros() as usize)
+    let at = lanes::first(places, wanted, u32::MAX);
+    // The last number is no place.
+    (at < PLACES).then_some(at)
 }
-
-/// A bit for each place, and none for the count: four vectors of four, which are compared at once.
-const BITS: [u32; PLACES + 1] = {
-    let mut bits = [0; PLACES + 1];
-    let mut at = 0;
-    while at < PLACES {
-        bits[at] = 1 << at;
-        at += 1;
-    }
-    bits
-};
 
 #[cfg(test)]
 mod tests {

@@ -45,6 +45,7 @@ mod ghost;
 mod hasher;
 mod index;
 mod inner;
+mod lanes;
 #[cfg(not(loom))]
 mod latch;
 mod links;

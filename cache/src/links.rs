@@ -45,12 +45,14 @@ impl Links {
     }
 
     /// Makes `slot` known; it must be a known slot or the next one.
+    #[inline]
     pub(crate) fn open(&mut self, slot: u32) {
         if slot as usize == self.column.len() {
             self.column.push(Link { prev: NIL, next: NIL });
         }
     }
 
+    #[inline(always)]
     pub(crate) fn push_head(&mut self, list: &mut List, slot: u32) {
         self.column[slot as usize] = Link { prev: NIL, next: list.head };
         match list.head {
@@ -61,6 +63,7 @@ impl Links {
         list.len += 1;
     }
 
+    #[inline(always)]
     pub(crate) fn unlink(&mut self, list: &mut List, slot: u32) {
         let Link { prev, next } = self.column[slot as usize];
         match prev {
@@ -119,6 +122,7 @@ impl Links {
     }
 
     /// The slot to leave next, passing over `keep`.
+    #[inline]
     pub(crate) fn tail_except(&self, list: &List, keep: u32) -> u32 {
         if list.tail != NIL && list.tail == keep { self.newer(keep) } else { list.tail }
     }

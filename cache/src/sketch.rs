@@ -55,33 +55,36 @@ impl Sketch {
         }
     }
 
+    #[inline]
     pub(crate) fn estimate(&self, hash: u32) -> u32 {
-        let Some((block, spread)) = self.place(hash) else { return 0 };
+        let (block, spread) = self.place(hash);
+        let Some(words) = self.blocks.get(block) else { return 0 };
         let counters = (0..ROWS).map(|row| {
             let (word, shift) = counter(spread, row);
-            (self.blocks[block][word] >> shift) as u32 & COUNT_MAX
+            (words[word] >> shift) as u32 & COUNT_MAX
         });
-        counters.min().unwrap_or(0)
+        counters.fold(COUNT_MAX, u32::min)
     }
 
     /// Begins to fetch what a question about this hash will need, without waiting for it.
     #[inline]
     pub(crate) fn fetch(&self, hash: u32) {
-        if let Some((block, _)) = self.place(hash) {
-            black_box(self.blocks[block][0]);
+        if let Some(words) = self.blocks.get(self.place(hash).0) {
+            black_box(words[0]);
         }
     }
 
     /// Sees to it that the estimate is at least `count`.
+    #[inline]
     pub(crate) fn raise(&mut self, hash: u32, count: u32) {
-        let Some((block, spread)) = self.place(hash) else { return };
-        let count = u64::from(count.min(COUNT_MAX));
+        let (block, spread) = self.place(hash);
+        let Some(words) = self.blocks.get_mut(block) else { return };
+        let count = count.min(COUNT_MAX);
         for row in 0..ROWS {
             let (word, shift) = counter(spread, row);
-            let old = (self.blocks[block][word] >> shift) & u64::from(COUNT_MAX);
-            if old < count {
-                self.blocks[block][word] += (count - old) << shift;
-            }
+            // No branch: which of the four are lower is anybody's guess.
+            let old = (words[word] >> shift) as u32 & COUNT_MAX;
+            words[word] += u64::from(count.saturating_sub(old)) << shift;
         }
     }
 
@@ -98,15 +101,16 @@ impl Sketch {
         self.blocks.capacity() * size_of::<[u64; WORDS]>()
     }
 
-    /// The block of a hash, and bits for the choice within it.
-    fn place(&self, hash: u32) -> Option<(usize, u32)> {
+    /// The block of a hash, which exists if any does, and bits for the choice within it.
+    #[inline]
+    fn place(&self, hash: u32) -> (usize, u32) {
         let mixed = u64::from(hash).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        let block = mixed as usize & self.blocks.len().checked_sub(1)?;
-        Some((block, (mixed >> 32) as u32))
+        (mixed as usize & self.blocks.len().wrapping_sub(1), (mixed >> 32) as u32)
     }
 }
 
 /// Word and shift of the counter that a row uses.
+#[inline]
 fn counter(spread: u32, row: u32) -> (usize, u32) {
     let bits = spread >> (row * 5);
     ((row * 2 + (bits & 1)) as usize, (bits >> 1 & 15) * 4)

@@ -125,6 +125,7 @@ pub(crate) trait Replacement {
     /// The entry in `slot` leaves; its facts still stand.
     fn removed<T>(&mut self, slot: u32, facts: &mut Facts<T>);
     /// The slot to vacate next, of which the policy lets go at once: as `victim` and `removed`.
+    #[inline]
     fn part<T>(&mut self, facts: &mut Facts<T>) -> Option<Victim> {
         let victim = self.victim(NIL, facts)?;
         self.removed(victim.slot, facts);

@@ -17,7 +17,7 @@
 //! Cost: O(1); the halving is done by the insertions that follow, [`HALVED_AT_ONCE`] slots each. 8 bytes an entry for links, 2 for
 //! the mark (see [`Facts`]) and the sketch's 4 to 8.
 
-use super::facts::{Mark, NO_TIME, STAMPS, USES_MAX};
+use super::facts::{Mark, NO_TIME, STAMPS};
 use super::{Facts, Victim};
 use crate::links::{Links, List, NIL};
 use crate::sketch::Sketch;
@@ -47,7 +47,7 @@ const PERIOD: u64 = 10;
 const TURN: u32 = 4;
 /// Slots halved for one insertion, so that none waits for all of them.
 const HALVED_AT_ONCE: usize = 256;
-/// A window too wide is narrowed by so many entries for each eviction.
+/// A window too wide is narrowed by so many entries for each insertion, and each eviction.
 const NARROWING: usize = 8;
 /// Entries demoted for one eviction, at most.
 const DEMOTIONS: usize = 64;
@@ -111,17 +111,17 @@ impl Segments {
         self.sketch.fetch(facts.hash(slot));
     }
 
+    #[inline]
     pub(crate) fn inserted<T>(&mut self, slot: u32, facts: &mut Facts<T>) {
         // Whoever is hit on probation moves, whatever the time.
         facts.clocks[PROBATION] = NO_TIME;
         self.links.open(slot);
         let count = self.sketch.estimate(facts.hash(slot)) + 1;
-        facts.set_mark(slot, Mark::new(WINDOW, count.min(USES_MAX), 0));
-        self.enter(slot, WINDOW, facts);
+        self.enter(slot, WINDOW, count, facts);
         let total: u64 = self.lists.iter().map(|list| list.weight).sum();
-        if total <= self.share {
+        if total <= self.share && self.lists[WINDOW].weight > self.window {
             // While there is room, the window's overflow walks in without a contest.
-            self.narrow(usize::MAX, facts);
+            self.narrow(facts);
         }
         self.wrote(facts);
     }
@@ -135,7 +135,7 @@ impl Segments {
             self.move_to(slot, PROTECTED, facts);
         } else if mark.stamp() != facts.clocks[segment] {
             self.links.move_to_head(&mut self.lists[segment].order, slot);
-            Self::stamp(slot, segment, facts);
+            Self::stamp(slot, segment, mark.uses(), facts);
         }
     }
 
@@ -147,10 +147,16 @@ impl Segments {
         self.wrote(facts);
     }
 
+    #[inline(always)]
     pub(crate) fn victim<T>(&mut self, keep: u32, facts: &mut Facts<T>) -> Option<Victim> {
         self.sketch.widen(facts.len());
-        self.narrow(NARROWING, facts);
-        self.demote(facts);
+        if self.lists[WINDOW].weight > self.window {
+            self.narrow(facts);
+        }
+        let main = self.share.saturating_sub(self.window);
+        if self.lists[PROTECTED].weight > main - main / 5 {
+            self.demote(main - main / 5, facts);
+        }
         let candidate = self.links.tail_except(&self.lists[WINDOW].order, keep);
         let resident = self.main_tail(keep);
         if resident == NIL {
@@ -167,6 +173,7 @@ impl Segments {
         }
     }
 
+    #[inline]
     pub(crate) fn removed<T>(&mut self, slot: u32, facts: &Facts<T>) {
         self.sketch.raise(facts.hash(slot), facts.mark(slot).uses());
         self.leave(slot, facts);
@@ -204,6 +211,7 @@ impl Segments {
         assert_eq!(seen, facts.len(), "a slot is in no segment");
     }
 
+    #[inline]
     fn main_tail(&self, keep: u32) -> u32 {
         match self.links.tail_except(&self.lists[PROBATION].order, keep) {
             NIL => self.links.tail_except(&self.lists[PROTECTED].order, keep),
@@ -213,11 +221,11 @@ impl Segments {
 
     /// Lets a protected part that is too large give its oldest back to probation. Only when something must leave:
     /// where all is hits, nothing is moved to and fro.
-    fn demote<T>(&mut self, facts: &mut Facts<T>) {
-        let main = self.share.saturating_sub(self.window);
+    #[inline(never)]
+    fn demote<T>(&mut self, most: u64, facts: &mut Facts<T>) {
         for _ in 0..DEMOTIONS {
             let tail = self.lists[PROTECTED].order.tail;
-            if self.lists[PROTECTED].weight <= main - main / 5 || tail == NIL {
+            if self.lists[PROTECTED].weight <= most || tail == NIL {
                 break;
             }
             self.move_to(tail, PROBATION, facts);
@@ -225,8 +233,9 @@ impl Segments {
     }
 
     /// Lets a window that is too wide give its oldest to probation.
-    fn narrow<T>(&mut self, most: usize, facts: &mut Facts<T>) {
-        for _ in 0..most {
+    #[inline(never)]
+    fn narrow<T>(&mut self, facts: &mut Facts<T>) {
+        for _ in 0..NARROWING {
             if self.lists[WINDOW].weight <= self.window || self.lists[WINDOW].order.len == 1 {
                 break;
             }
@@ -236,10 +245,11 @@ impl Segments {
 
     fn move_to<T>(&mut self, slot: u32, segment: usize, facts: &mut Facts<T>) {
         self.leave(slot, facts);
-        self.enter(slot, segment, facts);
+        self.enter(slot, segment, facts.mark(slot).uses(), facts);
     }
 
-    fn enter<T>(&mut self, slot: u32, segment: usize, facts: &mut Facts<T>) {
+    #[inline(always)]
+    fn enter<T>(&mut self, slot: u32, segment: usize, uses: u32, facts: &mut Facts<T>) {
         let list = &mut self.lists[segment];
         self.links.push_head(&mut list.order, slot);
         list.weight += facts.weight(slot);
@@ -250,9 +260,10 @@ impl Segments {
                 facts.clocks[segment] = (facts.clocks[segment] + 1) % STAMPS;
             }
         }
-        Self::stamp(slot, segment, facts);
+        Self::stamp(slot, segment, uses, facts);
     }
 
+    #[inline(always)]
     fn leave<T>(&mut self, slot: u32, facts: &Facts<T>) {
         let list = &mut self.lists[facts.mark(slot).segment()];
         self.links.unlink(&mut list.order, slot);
@@ -260,11 +271,13 @@ impl Segments {
     }
 
     /// Notes where and when a slot has moved.
-    fn stamp<T>(slot: u32, segment: usize, facts: &mut Facts<T>) {
+    #[inline(always)]
+    fn stamp<T>(slot: u32, segment: usize, uses: u32, facts: &mut Facts<T>) {
         let stamp = if segment == PROBATION { 0 } else { facts.clocks[segment] };
-        facts.set_mark(slot, Mark::new(segment, facts.mark(slot).uses(), stamp));
+        facts.set_mark(slot, Mark::new(segment, uses, stamp));
     }
 
+    #[inline]
     fn wrote<T>(&mut self, facts: &mut Facts<T>) {
         self.writes += 1;
         let period = PERIOD * facts.len() as u64;

@@ -46,6 +46,17 @@ pub(crate) struct Index {
     limit: u32,
 }
 
+/// What one look tells of a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Glance {
+    /// It is in this slot, unless two places look alike or it only looks like it: whoever asks must compare the key.
+    Maybe(u32),
+    /// It is not here.
+    Absent,
+    /// It is not at home, but may be in another group.
+    Elsewhere,
+}
+
 impl Default for Index {
     fn default() -> Self {
         Self { groups: Vec::new(), slot_mask: 1, slot_bits: 1, len: 0, limit: 0 }
@@ -53,13 +64,15 @@ impl Default for Index {
 }
 
 impl Index {
-    /// The slot for `hash` as the first look at its home tells: right unless two places there look alike, or none
-    /// does; whoever asks must compare the key.
+    /// What the first look at a key's home tells.
     #[inline(always)]
-    pub(crate) fn glance(&self, hash: u32) -> Option<u32> {
-        let Group(places) = self.groups.get(self.home(hash))?;
-        let found = self.matching(places, self.fingerprint(hash));
-        Some((found & self.slot_mask).wrapping_sub(1))
+    pub(crate) fn glance(&self, hash: u32) -> Glance {
+        let Some(Group(places)) = self.groups.get(self.home(hash)) else { return Glance::Absent };
+        match self.matching(places, self.fingerprint(hash)) {
+            0 if places[PLACES] == 0 => Glance::Absent,
+            0 => Glance::Elsewhere,
+            found => Glance::Maybe((found & self.slot_mask).wrapping_sub(1)),
+        }
     }
 
     /// The bitwise or of the places with this fingerprint.
@@ -357,18 +370,18 @@ mod tests {
         let hashes: Vec<u32> = (0..20).map(|key| u32::MAX - 2 * key).collect();
         hashes.iter().enumerate().for_each(|(slot, hash)| index.insert(*hash, slot as u32));
         let found = |index: &Index| {
-            (0..20).filter(|slot| index.glance(hashes[*slot as usize]) == Some(*slot)).count()
+            (0..20).filter(|slot| index.glance(hashes[*slot as usize]) == Glance::Maybe(*slot)).count()
         };
         for turn in 0..40 {
             assert_eq!(found(&index), PLACES, "a group holds so many");
             let slot = turn * 7 % 20;
             index.bring_home(hashes[slot as usize], slot, u64::from(turn));
-            assert_eq!(index.glance(hashes[slot as usize]), Some(slot));
+            assert_eq!(index.glance(hashes[slot as usize]), Glance::Maybe(slot));
             index.validate(hashes.iter().copied());
         }
         // With a free place at home nobody has to go.
-        let away = (0..20).find(|slot| index.glance(hashes[*slot as usize]) != Some(*slot)).unwrap();
-        let home = (0..20).find(|slot| index.glance(hashes[*slot as usize]) == Some(*slot)).unwrap();
+        let away = (0..20).find(|slot| index.glance(hashes[*slot as usize]) != Glance::Maybe(*slot)).unwrap();
+        let home = (0..20).find(|slot| index.glance(hashes[*slot as usize]) == Glance::Maybe(*slot)).unwrap();
         index.remove(hashes[home as usize], home);
         index.bring_home(hashes[away as usize], away, 0);
         assert_eq!(found(&index), PLACES);

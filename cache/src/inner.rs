@@ -96,8 +96,15 @@ impl<K: Hash + Eq, V, S: BuildHasher> Inner<K, V, S> {
         if !self.timed.load(Ordering::Relaxed) {
             let mut shard = self.shard(hash);
             if !shard.is_timed() {
-                let Some((slot, value)) = shard.glance(hash as u32, key) else {
-                    return Self::look_closely(shard, hash, key, is_use, read);
+                let (slot, value) = match shard.glance(hash as u32, key) {
+                    Ok(found) => found,
+                    Err(true) => return Self::look_closely(shard, hash, key, is_use, read),
+                    Err(false) => {
+                        if is_use {
+                            shard.missed();
+                        }
+                        return None;
+                    }
                 };
                 let read = read(value);
                 if is_use {

@@ -14,7 +14,7 @@ use crate::budget::Budget;
 use crate::departed::{Cause, Departed};
 use crate::expiry::{NEVER, Wheel};
 use crate::flight::{Flight, Flights};
-use crate::index::{Index, MAX_SLOTS};
+use crate::index::{Glance, Index, MAX_SLOTS};
 use crate::links::NIL;
 use crate::policy::{Facts, Replacement, Running, Victim};
 use crate::stats::Stats;
@@ -109,16 +109,23 @@ impl<K, V> Shard<K, V> {
         self.policy.set_share(share.max(1));
     }
 
-    /// The slot and the entry, if the index's first look tells: nearly always, for a key that is here.
+    /// The slot and the value, if the index's first look tells: nearly always. `Err` says whether a closer look may find
+    /// the key.
     #[inline(always)]
-    pub(crate) fn glance<Q>(&self, hash: u32, key: &Q) -> Option<(u32, &V)>
+    pub(crate) fn glance<Q>(&self, hash: u32, key: &Q) -> Result<(u32, &V), bool>
     where
         K: Borrow<Q>,
         Q: Eq + ?Sized,
     {
-        let slot = self.index.glance(hash)?;
-        let entry = self.facts.find_load(slot)?;
-        (entry.key.borrow() == key).then_some((slot, &entry.value))
+        let slot = match self.index.glance(hash) {
+            Glance::Maybe(slot) => slot,
+            Glance::Absent => return Err(false),
+            Glance::Elsewhere => return Err(true),
+        };
+        match self.facts.find_load(slot) {
+            Some(entry) if entry.key.borrow() == key => Ok((slot, &entry.value)),
+            _ => Err(true),
+        }
     }
 
     /// As `find`, where a glance has found nothing; sees to it that the next one does.

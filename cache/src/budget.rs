@@ -55,6 +55,30 @@ impl Budget {
     }
 }
 
+/// How an insertion may make room, and what it has already.
+pub(crate) struct Room<'a> {
+    pub(crate) budget: &'a Budget,
+    /// Reserved weight not yet used by any entry.
+    pub(crate) credit: u64,
+    /// Whether this shard's own entries may go.
+    pub(crate) own: bool,
+    pub(crate) now: u64,
+}
+
+impl Room<'_> {
+    /// Returns the weight not yet used to the budget, and says how much it was.
+    pub(crate) fn give_back(&mut self) -> u64 {
+        self.budget.release(self.credit);
+        std::mem::take(&mut self.credit)
+    }
+}
+
+impl Drop for Room<'_> {
+    fn drop(&mut self) {
+        self.give_back();
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

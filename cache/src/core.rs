@@ -28,13 +28,13 @@
 //! assert_eq!(*core.hit(slot), 2);
 //! ```
 
-use crate::budget::Budget;
+use crate::budget::{Budget, Room};
 use crate::departed::{Cause, Departed};
 use crate::expiry::NEVER;
 use crate::index::MAX_SLOTS;
 use crate::links::NIL;
 use crate::policy::{Policy, Running};
-use crate::shard::{Newcomer, Room, Shard};
+use crate::shard::{Newcomer, Shard};
 use crate::stats::Stats;
 
 /// A single-threaded cache whose host hashes and compares the keys.

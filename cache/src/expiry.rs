@@ -325,6 +325,58 @@ mod tests {
         assert_eq!(seen, 1000);
     }
 
+    /// All that one call may do is counted: timers that leave the wheel or move in it.
+    #[test]
+    fn no_call_touches_more_timers_than_it_has_steps() {
+        // Far away, so that they come down through the levels one after the other, and in many buckets at once.
+        let mut wheel = Wheel::new(0, NEVER, 0);
+        (0..3000).for_each(|slot| wheel.inserted(slot, (1_000_000 + u64::from(slot % 70)) * TICK, 0));
+        let hangs = |wheel: &Wheel| {
+            let mut bucket = vec![None; 3000];
+            for (level, heads) in wheel.heads.iter().enumerate() {
+                for (at, head) in heads.iter().enumerate() {
+                    let mut slot = *head;
+                    while slot != NIL {
+                        bucket[slot as usize] = Some((level, at));
+                        slot = wheel.timers[slot as usize].next;
+                    }
+                }
+            }
+            bucket
+        };
+        let (mut dead, mut touched, mut before) = (0, 0, hangs(&wheel));
+        for tick in 999_900..1_000_070 {
+            loop {
+                let mut steps = 8;
+                while let Some(slot) = wheel.next_dead(tick * TICK, &mut steps) {
+                    wheel.removed(slot);
+                    dead += 1;
+                }
+                let after = hangs(&wheel);
+                let now = before.iter().zip(&after).filter(|(before, after)| before != after).count();
+                assert!(now <= 8, "{now} timers at once");
+                (touched, before) = (touched + now, after);
+                if now == 0 {
+                    break;
+                }
+            }
+        }
+        assert_eq!(dead, 3000);
+        assert!(touched >= 6000, "each came down a level before it died");
+        wheel.validate(3000);
+    }
+
+    #[test]
+    fn who_read_the_clock_too_early_finds_nothing_and_does_nothing() {
+        let mut wheel = Wheel::new(0, NEVER, 0);
+        assert_eq!(drain(&mut wheel, 10 * TICK), [] as [u32; 0]);
+        wheel.inserted(0, 10 * TICK, 10 * TICK);
+        let mut steps = 5;
+        assert_eq!(wheel.next_dead(10 * TICK - 1, &mut steps), None);
+        assert_eq!(steps, 5);
+        assert_eq!(drain(&mut wheel, 10 * TICK), [0], "at that very instant it is found");
+    }
+
     #[test]
     fn postponed_deadline_stays_until_it_comes() {
         let mut wheel = Wheel::new(0, 5 * TICK, 0);

@@ -10,14 +10,14 @@
 //! One lock at a time: no operation holds two shards, so none can wait in a circle. Weight is reserved before an
 //! entry is visible ([`Budget`]), so the sum never exceeds the capacity, whichever shards are involved.
 
-use crate::budget::Budget;
+use crate::budget::{Budget, Room};
 use crate::builder::{Lifetime, Weigher};
 use crate::clock::{TimeSource, nanos};
 use crate::departed::{Cause, Departed, Listener};
 use crate::expiry::NEVER;
 use crate::flight::Flight;
 use crate::policy::{Policy, Running};
-use crate::shard::{Newcomer, Room, Shard};
+use crate::shard::{Newcomer, Shard};
 use crate::sync::{AtomicBool, AtomicU64, AtomicUsize, Latch, LatchGuard, Mutex, MutexGuard, yield_now};
 use std::borrow::Borrow;
 use std::hash::{BuildHasher, Hash};

@@ -10,7 +10,7 @@
 //!
 //! No user code but `Eq` runs in here, and it runs before anything has changed.
 
-use crate::budget::Budget;
+use crate::budget::Room;
 use crate::departed::{Cause, Departed};
 use crate::expiry::{NEVER, Wheel};
 use crate::flight::{Flight, Flights};
@@ -22,7 +22,7 @@ use std::borrow::Borrow;
 use std::sync::Arc;
 
 /// Most steps of clearing away the dead that one insertion does.
-const EXPIRY_STEPS: u32 = 16;
+const EXPIRY_STEPS: u32 = 8;
 
 /// In this order: with the latch before it, all that a hit needs lies in the first two cache lines.
 #[repr(C)]
@@ -59,30 +59,6 @@ pub struct Newcomer<K, V> {
     pub weight: u64,
     /// Latest end of its life, however often it is used.
     pub deadline: u64,
-}
-
-/// How an insertion may make room, and what it has already.
-pub(crate) struct Room<'a> {
-    pub(crate) budget: &'a Budget,
-    /// Reserved weight not yet used by any entry.
-    pub(crate) credit: u64,
-    /// Whether this shard's own entries may go.
-    pub(crate) own: bool,
-    pub(crate) now: u64,
-}
-
-impl Room<'_> {
-    /// Returns the weight not yet used to the budget, and says how much it was.
-    pub(crate) fn give_back(&mut self) -> u64 {
-        self.budget.release(self.credit);
-        std::mem::take(&mut self.credit)
-    }
-}
-
-impl Drop for Room<'_> {
-    fn drop(&mut self) {
-        self.give_back();
-    }
 }
 
 impl<K, V> Shard<K, V> {

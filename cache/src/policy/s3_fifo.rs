@@ -144,3 +144,73 @@ impl Replacement for S3Fifo {
         assert_eq!(seen, facts.len(), "a slot is in no queue");
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn full(share: u32) -> (S3Fifo, Facts<()>) {
+        let (mut policy, mut facts) = (S3Fifo::new(u64::from(share)), Facts::new(false, true));
+        for slot in 0..share {
+            facts.push((), slot.wrapping_mul(0x9e37_79b1), 1);
+            policy.inserted(slot, &mut facts);
+        }
+        (policy, facts)
+    }
+
+    fn evicted(policy: &mut S3Fifo, facts: &mut Facts<()>) -> Option<(u32, bool)> {
+        policy.part(facts).map(|Victim { slot, rejected }| (slot, rejected))
+    }
+
+    #[test]
+    fn who_was_used_twice_is_promoted_and_who_was_used_once_is_not() {
+        let (mut policy, mut facts) = full(10);
+        for (slot, uses) in [(0, 2), (1, 1), (3, 15)] {
+            (0..uses).for_each(|_| _ = facts.raise(slot));
+        }
+        let gone: Vec<_> = (0..3).filter_map(|_| evicted(&mut policy, &mut facts)).collect();
+        assert_eq!(gone, [(1, true), (2, true), (4, true)]);
+        assert_eq!((facts.mark(0).segment(), facts.mark(3).segment()), (MAIN, MAIN));
+        assert_eq!(facts.mark(3).uses(), 0, "in the main queue everybody begins anew");
+        assert_eq!((policy.small.weight, policy.main.weight), (5, 2));
+    }
+
+    #[test]
+    fn in_the_main_queue_three_uses_are_three_more_rounds_and_none_is_the_end() {
+        let (mut policy, mut facts) = full(10);
+        (0..10).for_each(|slot| (0..2).for_each(|_| _ = facts.raise(slot)));
+        assert_eq!(
+            evicted(&mut policy, &mut facts),
+            Some((0, false)),
+            "all are promoted, and the oldest goes"
+        );
+        assert_eq!((policy.small.weight, policy.main.weight), (0, 9));
+        (0..15).for_each(|_| _ = facts.raise(1));
+        for (gone, left) in [(2, 2), (3, 2)] {
+            assert_eq!(evicted(&mut policy, &mut facts), Some((gone, false)));
+            assert_eq!(facts.mark(1).uses(), left, "fifteen uses count as three, and a round costs one");
+        }
+        (4..10).for_each(|gone| assert_eq!(evicted(&mut policy, &mut facts), Some((gone, false))));
+        assert_eq!(evicted(&mut policy, &mut facts), Some((1, false)));
+        assert_eq!(evicted(&mut policy, &mut facts), None);
+    }
+
+    #[test]
+    fn who_comes_back_soon_goes_straight_to_the_main_queue() {
+        let (mut policy, mut facts) = full(10);
+        let hash = facts.hash(0);
+        assert_eq!(evicted(&mut policy, &mut facts), Some((0, true)));
+        facts.replace(0, (), hash, 1);
+        policy.inserted(0, &mut facts);
+        assert_eq!(facts.mark(0).segment(), MAIN);
+        policy.validate(&facts);
+    }
+
+    #[test]
+    fn no_eviction_goes_round_for_ever() {
+        let (mut policy, mut facts) = full(1000);
+        (0..1000).for_each(|slot| (0..15).for_each(|_| _ = facts.raise(slot)));
+        assert_eq!(evicted(&mut policy, &mut facts), Some((ROUNDS as u32, true)), "the next, used or not");
+        assert_eq!(policy.main.weight, ROUNDS as u64);
+    }
+}

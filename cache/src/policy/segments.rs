@@ -300,3 +300,94 @@ impl Segments {
         self.halved = if to == all { usize::MAX } else { to };
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A shard full of entries that came in the order of their slots.
+    fn full(share: u64, window: u64) -> (Segments, Facts<()>) {
+        let (mut segments, mut facts) = (Segments::new(share, window), Facts::new(false, true));
+        for slot in 0..share as u32 {
+            facts.push((), slot, 1);
+            segments.inserted(slot, &mut facts);
+        }
+        segments.validate(&facts);
+        (segments, facts)
+    }
+
+    #[test]
+    fn a_window_is_never_nothing_nor_more_than_all() {
+        let mut segments = Segments::new(10, 0);
+        assert_eq!(segments.window(), 1);
+        for (asked, got) in [(0, 1), (7, 7), (11, 10), (u64::MAX, 10)] {
+            segments.set_window(asked);
+            assert_eq!(segments.window(), got);
+        }
+        segments.set_window(5);
+        segments.set_share(100);
+        assert_eq!((segments.share(), segments.window()), (100, 50), "it keeps its proportion");
+        segments.set_share(0);
+        assert_eq!(segments.window(), 1, "one entry may still come");
+    }
+
+    /// What an insertion does is counted: when the window must become narrow, a few entries at a time leave it.
+    #[test]
+    fn no_insertion_moves_more_than_a_few_entries() {
+        let (mut segments, mut facts) = full(1000, 1000);
+        assert_eq!(segments.lists[WINDOW].weight, 1000);
+        segments.set_window(10);
+        // Half of them are gone, as if they had died: there is room, and no eviction.
+        for slot in (500..1000).rev() {
+            segments.removed(slot, &facts);
+            segments.close(slot, slot, &facts);
+            facts.swap_remove(slot);
+        }
+        for slot in 500..550 {
+            let before = segments.lists[WINDOW].weight;
+            facts.push((), slot, 1);
+            segments.inserted(slot, &mut facts);
+            assert_eq!(segments.lists[WINDOW].weight, before + 1 - NARROWING as u64);
+        }
+        segments.validate(&facts);
+    }
+
+    #[test]
+    fn what_is_protected_too_much_goes_back_to_probation_a_few_at_a_time() {
+        let (mut segments, mut facts) = full(1000, 10);
+        for slot in 0..990 {
+            segments.used(slot, &mut facts);
+        }
+        assert_eq!(segments.lists[PROTECTED].weight, 990);
+        for left in [990 - 64, 990 - 128, 990 - 192, 792, 792] {
+            assert!(segments.victim(NIL, &mut facts).is_some());
+            assert_eq!(segments.lists[PROTECTED].weight, left, "four fifths of the main part may stay");
+        }
+        segments.validate(&facts);
+    }
+
+    #[test]
+    fn counts_are_halved_after_ten_accesses_for_each_entry_some_at_a_time() {
+        let (mut segments, mut facts) = full(600, 60);
+        (0..600).for_each(|slot| facts.set_mark(slot, Mark::new(facts.mark(slot).segment(), 9, 0)));
+        segments.sketch.widen(600);
+        segments.sketch.raise(1234, 8);
+        let halved = |facts: &Facts<()>| (0..600).filter(|slot| facts.mark(*slot).uses() < 9).count();
+        // 600 writes so far; the next two make the accesses 6,000 and one more.
+        facts.hits = 5399;
+        segments.wrote(&mut facts);
+        assert_eq!(halved(&facts), 0);
+        for expected in [256, 512, 600, 600] {
+            segments.wrote(&mut facts);
+            assert_eq!(halved(&facts), expected);
+        }
+        assert!((0..600).all(|slot| facts.mark(slot).uses() == 5), "rounded up, and halved but once");
+        assert_eq!(segments.sketch.estimate(1234), 4, "the absent are forgotten by half, too");
+        // What was counted is worth half: 3,000, and three came since.
+        facts.hits += 2996;
+        segments.wrote(&mut facts);
+        assert_eq!(facts.mark(0).uses(), 3 + 2, "not yet");
+        segments.wrote(&mut facts);
+        assert_eq!(facts.mark(0).uses(), 3);
+    }
+}

@@ -144,4 +144,17 @@ mod tests {
         assert_eq!(sample(400), 98.0 * STEP_DECAY * STEP_DECAY, "much worse: turn again");
         assert_eq!(sample(401), 100.0, "and after the jump with full steps");
     }
+    #[test]
+    fn the_window_climbs_to_all_but_a_hundredth_and_down_to_one() {
+        let (mut policy, mut facts) = (TinyLfu::new(1000), Facts::<()>::new(false, true));
+        let mut sample = |misses: u64| {
+            facts.hits += 10_000 - misses;
+            (0..misses).for_each(|_| policy.sample(&facts));
+            policy.segments.window()
+        };
+        assert_eq!(sample(100), 10 + 62, "the first step is up, a sixteenth");
+        assert_eq!((0..100).map(|_| sample(100)).last(), Some(990), "no worse: on");
+        assert!(sample(2000) < 990, "worse: back");
+        assert_eq!((0..100).map(|_| sample(2000)).last(), Some(1), "no worse: on");
+    }
 }

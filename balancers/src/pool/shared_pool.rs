@@ -57,7 +57,7 @@ struct Inner<T> {
     seed: Option<AtomicU64>,
 }
 
-/// One member as it stands; see [`Pool::members`].
+/// One member as it stands; see [`Pool::members`]. Its value is lent by [`Pool::with_value`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct MemberStatus {

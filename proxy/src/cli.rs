@@ -209,7 +209,7 @@ fn run(file: Option<PathBuf>, quick: &quick::Quick) -> Result<(), Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         let (place, balance) = (config.server.listen.clone(), config.server.balance);
-        let members = config.server.members.len();
+        let (members, log_path) = (config.server.members.len(), config.server.log_path.clone());
         // Opened first: whoever finds the proxy listening finds its admin listener too.
         let mut inherited = Listener::inherited()?;
         let admin = config.admin.clone().map(|admin| open_admin(admin, &mut inherited)).transpose()?;
@@ -219,6 +219,10 @@ fn run(file: Option<PathBuf>, quick: &quick::Quick) -> Result<(), Failure> {
                 if error.is_usage() { Failure::Usage(text) } else { Failure::Runtime(text) }
             })?;
         tracing::info!(listen = %place, config = %path.unwrap_or_default().display(), %balance, members, "evenly is up");
+        if let Some(folder) = &log_path {
+            // Whoever started it by hand would see nothing at all.
+            eprintln!("evenly: up at {place}; the log is in {}", folder.display());
+        }
         if let Some((listener, admin)) = admin {
             let service = service.clone();
             tokio::spawn(async move {

@@ -8,11 +8,13 @@
 //!
 //! Members keep their load, health and connections, caches their entries, and clients their connections: a request,
 //! a download or a tunnel under way ends as it began. The clients of a listener that goes finish the request they
-//! are at. Where the proxy's own log goes is decided once, at the start; how much of it, `log` says at each reload.
+//! are at. What is decided once, at the start, and said to be so when a reload finds it changed: where the proxy's own log goes
+//! (how much of it, `log` says at each reload), `[admin]`, and how many workers there are.
 
 use std::{
     collections::HashMap,
     fmt, io,
+    num::NonZeroUsize,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -20,7 +22,7 @@ use std::{
 use tokio::sync::{Mutex, watch};
 
 use crate::{
-    config::{Config, Faults, Listen},
+    config::{AdminConfig, Config, Faults, Listen, ServerConfig},
     logging,
     server::{Listener, Proxy},
     state::StartError,
@@ -34,6 +36,7 @@ pub struct Service {
     file: Option<Arc<Path>>,
     running: Arc<Mutex<Running>>,
     workers: Arc<Workers>,
+    until_the_end: Arc<UntilTheEnd>,
 }
 
 /// One listener in the event loop of each worker.
@@ -63,6 +66,7 @@ impl Service {
         // Read a second time, only to know whether it changes; if it cannot be read, it has.
         let seen = file.as_ref().and_then(|file| std::fs::read(file).ok()).unwrap_or_default();
         let mut running = Running { seen, ..Running::default() };
+        let until_the_end = Arc::new(UntilTheEnd::of(&config));
         let workers = Workers::start(config.server.workers.unwrap_or_else(workers::cores));
         let workers = workers.map_err(ReloadError::Workers)?;
         let opened = running.open(&config, inherited, &workers)?;
@@ -70,7 +74,8 @@ impl Service {
         proxy.tend_members();
         running.listen(&proxy, opened, config);
         let running = Arc::new(Mutex::new(running));
-        Ok(Service { proxy, file: file.map(Into::into), running, workers: Arc::new(workers) })
+        let workers = Arc::new(workers);
+        Ok(Service { proxy, file: file.map(Into::into), running, workers, until_the_end })
     }
 
     /// Reads the file again and lets it take effect, even if it says what it said before: a file that it names may
@@ -131,8 +136,37 @@ impl Service {
         self.proxy.settle_names(&config).await;
         self.proxy.apply(&config).map_err(ReloadError::Build)?;
         logging::follow(config.server.log);
+        let waiting = self.until_the_end.differs_from(&UntilTheEnd::of(&config));
+        if !waiting.is_empty() {
+            tracing::warn!("reload: what takes effect at the next start only: {}", waiting.join(", "));
+        }
         running.listen(&self.proxy, opened, config);
         Ok(())
+    }
+}
+
+/// What a reload cannot change.
+#[derive(Debug, PartialEq, Eq)]
+struct UntilTheEnd {
+    admin: Option<AdminConfig>,
+    log_path: Option<PathBuf>,
+    workers: Option<NonZeroUsize>,
+}
+
+impl UntilTheEnd {
+    fn of(config: &Config) -> UntilTheEnd {
+        let ServerConfig { log_path, workers, .. } = &config.server;
+        UntilTheEnd { admin: config.admin.clone(), log_path: log_path.clone(), workers: *workers }
+    }
+
+    /// The keys, as the file has them.
+    fn differs_from(&self, other: &UntilTheEnd) -> Vec<&'static str> {
+        let keys = [
+            ("[admin]", self.admin != other.admin),
+            ("log_path", self.log_path != other.log_path),
+            ("workers", self.workers != other.workers),
+        ];
+        keys.into_iter().filter(|(_, differs)| *differs).map(|(key, _)| key).collect()
     }
 }
 

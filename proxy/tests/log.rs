@@ -32,6 +32,13 @@ fn json(line: &str) -> Value {
 }
 
 #[test]
+fn who_starts_it_by_hand_is_told_where_the_log_is() {
+    let up = Upstream::start("a");
+    let evenly = start(&up, "");
+    assert_eq!(evenly.stderr(), format!("evenly: up at {}; the log is in logs\n", evenly.address));
+}
+
+#[test]
 fn every_request_has_one_line_with_what_happened() {
     let up = Upstream::start("a");
     let evenly = start(&up, "access_log = \"json\"");

@@ -50,6 +50,19 @@ fn a_changed_file_takes_effect_however_it_was_changed() {
     answers(&evenly, "a");
 }
 
+#[test]
+fn what_waits_for_the_next_start_is_named() {
+    let (a, b) = (Upstream::start("a"), Upstream::start("b"));
+    let evenly = start(&a);
+    let (port, file) = (evenly.address.port(), &evenly.config_file);
+    replace(file, &text(port, &b, "workers = 1\n[admin]\nlisten = \"127.0.0.1:1\""));
+    answers(&evenly, "b");
+    eventually("it is told", || evenly.stderr().contains("at the next start only: [admin], workers"));
+    replace(file, &text(port, &a, ""));
+    answers(&evenly, "a");
+    assert_eq!(evenly.stderr().matches("at the next start").count(), 1, "as it was at the start");
+}
+
 /// A mounted ConfigMap: the file is a link through a link, and only that second link is ever replaced.
 #[test]
 fn a_swapped_link_takes_effect_as_kubernetes_does_it() {

@@ -39,7 +39,7 @@ impl Config {
                 "today: the hash of it that `evenly hash-password` makes".to_owned(),
             ),
             ("server", "log") if server.log == LogLevel::Debug && server.access_log == AccessLog::Off => (
-                "log = 1 is for finding faults: it tells every step of every request".to_owned(),
+                "log = 1 is for finding faults: it tells why each request or connection failed".to_owned(),
                 "for a line a request: access_log = \"json\" or \"combined\"".to_owned(),
             ),
             ("server", "reverse") if !server.reverse && server.destinations.is_empty() => (

@@ -1,14 +1,15 @@
 //! How long a response is fresh and how old it is (RFC 9111 §4.2).
 //!
 //! ```text
-//!     lifetime      CDN-Cache-Control  ›  s-maxage  ›  max-age  ›  Expires − Date  ›  heuristic  ›  the operator's
+//!     lifetime      CDN-Cache-Control  ›  s-maxage  ›  max-age  ›  Expires − Date  ›  the operator's  ›  heuristic
 //!
 //!     initial age   max( received − Date ,  Age + (received − sent) )            what it had when it came
 //!     age           initial age + (now − received)                               what it has now
 //!     fresh         age < lifetime
 //! ```
 //!
-//! The heuristic is a tenth of the time since Last-Modified, capped, and only for statuses that allow it.
+//! What the origin leaves open is for the operator to say, and where he says nothing, guessed: a tenth of the time since
+//! Last-Modified, capped. Both only for statuses that allow it.
 //! `Age` is a single number: of a list the first member counts, and what is no number does not count (§5.1).
 //! All arithmetic saturates: an `Age` of 2^64 makes a response old, not a process dead.
 
@@ -111,7 +112,7 @@ pub(super) fn is_heuristically_cacheable(status: StatusCode) -> bool {
     matches!(status.as_u16(), 200 | 203 | 204 | 206 | 300 | 301 | 308 | 404 | 405 | 410 | 414 | 501)
 }
 
-/// RFC 9111 §4.2.2, then the operator's own.
+/// The operator's own, else RFC 9111 §4.2.2.
 fn implied_lifetime(
     exchange: &Exchange<'_>,
     control: &ResponseControl,
@@ -121,12 +122,12 @@ fn implied_lifetime(
     if !(control.public || is_heuristically_cacheable(exchange.status)) {
         return Duration::ZERO;
     }
-    match single_date(exchange.response, &LAST_MODIFIED, exchange.received) {
-        Some(modified) if !settings.heuristic_max.is_zero() => {
-            Duration::from_secs(date.since(modified).as_secs() / 10).min(settings.heuristic_max)
-        }
-        _ => settings.default_ttl,
+    if !settings.default_ttl.is_zero() {
+        return settings.default_ttl;
     }
+    single_date(exchange.response, &LAST_MODIFIED, exchange.received).map_or(Duration::ZERO, |modified| {
+        Duration::from_secs(date.since(modified).as_secs() / 10).min(settings.heuristic_max)
+    })
 }
 
 /// The Age field (RFC 9111 §5.1).
@@ -258,6 +259,14 @@ mod tests {
     fn the_operators_lifetime_counts_only_when_nothing_is_said() {
         let settings = Settings { default_ttl: Duration::from_secs(60), ..Settings::default() };
         assert_eq!(of_status(200, &[], &settings).lifetime.as_secs(), 60);
+        let changed_just_now = [DATE_NOW, ("last-modified", "Sun, 06 Nov 1994 08:49:37 GMT")];
+        assert_eq!(
+            of_status(200, &changed_just_now, &settings).lifetime.as_secs(),
+            60,
+            "not a tenth of nothing"
+        );
+        let changed_a_day_ago = [DATE_NOW, ("last-modified", "Sat, 05 Nov 1994 08:49:37 GMT")];
+        assert_eq!(of_status(200, &changed_a_day_ago, &settings).lifetime.as_secs(), 60, "nor of a day");
         assert_eq!(of_status(200, &[("cache-control", "max-age=0")], &settings).lifetime.as_secs(), 0);
         assert_eq!(of_status(500, &[], &settings).lifetime.as_secs(), 0);
     }

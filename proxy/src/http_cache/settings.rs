@@ -7,9 +7,9 @@ use std::time::Duration;
 pub struct Settings {
     /// How much of the reuse that the RFCs allow is taken.
     pub profile: Profile,
-    /// Freshness of cacheable responses that say nothing at all (`cache_timeout`); zero for none.
+    /// Freshness of cacheable responses that state none themselves (`cache_timeout`); zero to guess by Last-Modified.
     pub default_ttl: Duration,
-    /// The longest heuristic freshness (RFC 9111 §4.2.2); zero turns heuristics off.
+    /// The longest guess (RFC 9111 §4.2.2); zero for none.
     pub heuristic_max: Duration,
     /// How long past its lifetime a response may be used when the origin fails and no directive speaks of it.
     pub stale_if_error: Duration,

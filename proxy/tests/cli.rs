@@ -190,4 +190,7 @@ fn a_running_proxy_is_reloaded_drained_and_purged() {
     let unknown = evenly(&["drain", "-c", file, "nowhere:1"]);
     assert_eq!(unknown.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&unknown.stderr).contains("nowhere:1"));
+    let absent = evenly(&["status", "--admin", &format!("127.0.0.1:{}", free_port())]);
+    assert_eq!(absent.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&absent.stderr).contains("was evenly started, and with this [admin]?"));
 }

@@ -193,9 +193,15 @@ fn told(answer: &Value) -> Result<(), Failure> {
 type Error = Box<dyn std::error::Error + Send + Sync>;
 
 async fn exchange(admin: &AdminConfig, path: &str, body: Option<&Value>) -> Result<Value, Error> {
+    // A proxy that was started before its file had the section listens to clients, and to no operator.
+    let absent = |error| format!("{error}; was evenly started, and with this [admin]?");
     match &admin.listen {
-        Listen::Tcp(address) => send(TcpStream::connect(address).await?, admin, path, body).await,
-        Listen::Unix(socket) => send(UnixStream::connect(socket).await?, admin, path, body).await,
+        Listen::Tcp(address) => {
+            send(TcpStream::connect(address).await.map_err(absent)?, admin, path, body).await
+        }
+        Listen::Unix(socket) => {
+            send(UnixStream::connect(socket).await.map_err(absent)?, admin, path, body).await
+        }
     }
 }
 

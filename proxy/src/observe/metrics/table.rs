@@ -71,7 +71,7 @@ metrics! {
     MEMBER_CONNECTIONS Counter "evenly_member_connections_total" ["group", "member", "kind"] "Connections used for requests to the member: opened for it, or reused.";
     CACHE_REQUESTS Counter "evenly_cache_requests_total" ["result"] "What the cache did with requests.";
     CACHE_ENTRIES Gauge "evenly_cache_entries" [] "Responses in memory.";
-    CACHE_BYTES Gauge "evenly_cache_bytes" [] "Bytes of responses in memory, headers and bodies together.";
+    CACHE_BYTES Gauge "evenly_cache_bytes" [] "What of `max_bytes` is taken: each response its bytes, headers and body, but at least max_bytes / capacity.";
     CACHE_EVICTIONS Counter "evenly_cache_evictions_total" [] "Responses that left memory to make room.";
     REDIS_ERRORS Counter "evenly_redis_errors_total" ["kind"] "Operations on Redis that failed: answered by an error, out of time, disconnected, or refused at once because it failed before.";
     REDIS_GIVEN_UP Gauge "evenly_redis_circuit_open" [] "1 while Redis is not asked, because it failed.";

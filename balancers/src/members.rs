@@ -356,7 +356,7 @@ impl<'a> IntoIterator for &'a Members {
 
 #[cfg(test)]
 mod tests {
-    use super::{EditError, ID_LEN_MAX, Members};
+    use super::{EditError, ID_LEN_MAX, Members, Query};
 
     #[test]
     fn faulty_sets_are_refused_with_the_value_and_the_limit() {
@@ -370,6 +370,18 @@ mod tests {
             Members::new([(long.as_str(), 1)]).unwrap_err(),
             EditError::IdLen { found: ID_LEN_MAX + 1 }
         );
+    }
+
+    #[cfg(feature = "std")]
+    #[test]
+    fn all_are_admitted_again_once_the_last_one_is_up() {
+        let members = Members::new([("a", 1), ("b", 1)]).unwrap();
+        assert!(members.admit_all(&Query::new()));
+        for is_up in [false, true] {
+            members.at(0).live().set_up(is_up);
+            members.settle();
+            assert_eq!(members.admit_all(&Query::new()), is_up, "without a look at a member");
+        }
     }
 
     #[test]

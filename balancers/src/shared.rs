@@ -233,3 +233,15 @@ const UPDATE: u64 = 1 << 22;
 const CHANGE: u64 = 1 << 32;
 const TOTAL: u64 = CHANGE - 1;
 const GRAIN: u64 = 1_000_000;
+
+#[cfg(all(test, feature = "std"))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_a_state_only_the_number_of_the_ill_is_mended() {
+        let state = State(5 * UPDATE + 3);
+        assert_eq!((state.well(), state.all_open()), (State(5 * UPDATE), false));
+        assert_eq!((state.well().well(), state.well().all_open()), (State(5 * UPDATE), true));
+    }
+}

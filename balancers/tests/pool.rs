@@ -221,6 +221,26 @@ fn a_returning_member_ramps_up() {
 }
 
 #[test]
+fn a_slow_answer_counts_in_full_where_peaks_do_and_else_in_part() {
+    for (algorithm, after_slow) in [(Algorithm::PeakEwma, 100..101), (Algorithm::LeastLatency, 45..55)] {
+        let clock = Arc::new(ManualClock::new());
+        let pool: Pool<()> = Pool::builder().clock(clock.clone()).build(algorithm).unwrap();
+        pool.update(|edit| edit.add("a", 1, ())).unwrap();
+        let report = |millis| {
+            clock.advance(Duration::from_secs(5)); // half of what a latency is remembered for
+            let latency = Duration::from_millis(millis);
+            pool.pick(&Query::new()).unwrap().finish(Outcome { latency, ok: true });
+            pool.members()[0].latency.unwrap().as_millis()
+        };
+        assert_eq!(report(1), 1, "{algorithm}");
+        let latency = report(100);
+        assert!(after_slow.contains(&latency), "{algorithm}: {latency} ms");
+        let quick = report(1);
+        assert!((latency / 3..latency).contains(&quick), "{algorithm}: {quick} ms");
+    }
+}
+
+#[test]
 fn draining_can_be_waited_for() {
     let pool = pool_of(Algorithm::LeastLoad, &[("a", 1), ("b", 1)]);
     let leases = hold(&pool, 4);

@@ -365,6 +365,14 @@ mod tests {
     }
 
     #[test]
+    fn space_about_the_equals_sign_makes_names_of_fields_nothing() {
+        for line in ["no-cache =a", "no-cache\t=a", "no-cache= a", "no-cache=\ta"] {
+            assert_eq!(response(&[line]).no_cache, Fields::All, "{line:?}");
+        }
+        assert_ne!(response(&["no-cache=a"]).no_cache, Fields::All);
+    }
+
+    #[test]
     fn rfc9111_4_2_1_the_strictest_duplicate_wins() {
         assert_eq!(response(&["max-age=100, max-age=5", "max-age=50"]).max_age, secs(5));
         assert_eq!(response(&["no-cache=\"a\", no-cache"]).no_cache, Fields::All);

@@ -237,6 +237,15 @@ mod tests {
     const FRESH: (&str, &str) = ("cache-control", "max-age=9");
 
     #[test]
+    fn a_selecting_field_weighs_its_value_twice() {
+        let weight = |value: &'static str| {
+            let (request, response) = (map(&[("accept", value)]), map(&[FRESH, ("vary", "accept")]));
+            Entry::new(&exchange(200, &request, &response, 1000), &Settings::default()).unwrap().weight()
+        };
+        assert_eq!(weight("text/html") - weight("*/*"), 2 * ("text/html".len() - "*/*".len()));
+    }
+
+    #[test]
     fn rfc9111_3_1_connection_fields_are_not_stored() {
         let entry = stored(&[
             ("connection", "a, B"),

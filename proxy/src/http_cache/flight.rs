@@ -251,3 +251,40 @@ static NUMBER: AtomicU64 = AtomicU64::new(0);
 const SLOTS: usize = 4096;
 /// How long after an answer that could not be shared requests go on their own.
 const REMEMBERED_SECS: u64 = 10;
+
+#[cfg(test)]
+mod tests {
+    use super::super::settings::Settings;
+    use super::*;
+
+    fn key(path: &str) -> Key {
+        Key::new("http", "a.test", path, &Settings::default())
+    }
+
+    #[test]
+    fn what_could_not_be_shared_is_remembered_for_a_while() {
+        let (unshared, start) = (Unshared::new(), 1_790_000_000);
+        let keys: Vec<Key> = (0..64).map(|n| key(&format!("/{n}"))).collect();
+        for key in &keys {
+            assert!(!unshared.contains(key, start));
+            unshared.insert(key, start);
+            assert!((0..=REMEMBERED_SECS).all(|later| unshared.contains(key, start + later)));
+            assert!(!unshared.contains(key, start + REMEMBERED_SECS + 1));
+        }
+        unshared.remove(&keys[63]);
+        assert!(!unshared.contains(&keys[63], start));
+        let kept = keys[..63].iter().filter(|key| unshared.contains(key, start)).count();
+        assert!(kept >= 60, "{kept}: a slot may be taken by another key, but not many of 4,096");
+    }
+
+    #[test]
+    fn a_fetch_in_the_background_is_led_once() {
+        let flights = Flights::<()>::new();
+        let (a, request) = (key("/a"), HeaderMap::new());
+        let lead = flights.board_alone(&a, &request).expect("nobody is under way");
+        assert!(flights.board_alone(&a, &request).is_none());
+        assert!(flights.board_alone(&key("/b"), &request).is_some());
+        drop(lead);
+        assert!(flights.board_alone(&a, &request).is_some());
+    }
+}

@@ -221,6 +221,18 @@ mod tests {
     }
 
     #[test]
+    fn every_byte_between_words_and_numbers_is_looked_at() {
+        for text in
+            ["Sun, 06 Nov 1994 08:49:37 GMT", "Sunday, 06-Nov-94 08:49:37 GMT", "Sun Nov  6 08:49:37 1994"]
+        {
+            for at in (0..text.len()).filter(|&at| !text.as_bytes()[at].is_ascii_alphanumeric()) {
+                let other = format!("{}_{}", &text[..at], &text[at + 1..]);
+                assert_eq!(parse(&other), None, "{other:?}");
+            }
+        }
+    }
+
+    #[test]
     fn rfc9110_5_6_7_two_digit_years_more_than_fifty_ahead_are_past() {
         assert_eq!(parse("Thursday, 18-Aug-50 02:01:18 GMT"), parse("Thu, 18 Aug 2050 02:01:18 GMT"));
         assert_eq!(parse("Sunday, 06-Nov-76 00:00:00 GMT"), parse("Fri, 06 Nov 2076 00:00:00 GMT"));

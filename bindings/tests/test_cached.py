@@ -77,6 +77,16 @@ def test_what_is_no_cache_and_what_is_no_function_is_refused() -> None:
             attempt()
 
 
+@pytest.mark.parametrize("option", ["lock", "condition", "info"])
+def test_who_comes_from_cachetools_is_told_what_to_leave_out(option: str) -> None:
+    options: Any = {option: object()}
+    with pytest.raises(TypeError, match=f"no {option}: .* leave it out"):
+        cached(TTLCache(10, 5), **options)
+    misspelt: Any = {"loc": 1}
+    with pytest.raises(TypeError, match=r"no loc$"):
+        cached(**misspelt)
+
+
 def test_time_to_live_ends(timer: Any) -> None:
     f = cached(TTLCache(10, 5, timer))(counting())
     assert f(1) == f(1) == 1

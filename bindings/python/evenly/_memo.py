@@ -19,7 +19,7 @@ import functools
 import inspect
 import math
 import weakref
-from typing import Any, Callable, NamedTuple
+from typing import Any, Callable, NamedTuple, NoReturn
 
 from . import _evenly
 from ._flight import Flights, Landings
@@ -37,6 +37,14 @@ class CacheInfo(NamedTuple):
     currsize: int
 
 
+# What cachetools' decorator has besides.
+_NEEDLESS = {
+    "lock": ": threads may share it as it is, leave it out",
+    "condition": ": of many callers at once one computes as it is, leave it out",
+    "info": ": cache_info() is always there, leave it out",
+}
+
+
 def cached(
     cache: Any = None,
     *,
@@ -44,6 +52,7 @@ def cached(
     ttl: float | None = None,
     policy: str = "lru",
     key: Callable[..., Any] | None = None,
+    **elsewhere: NoReturn,
 ) -> Any:
     """Remembers results: in `cache`, or in one of its own with `maxsize` entries (None: any number) that live for `ttl` s.
 
@@ -52,6 +61,8 @@ def cached(
     tasks of one event loop, one computes and the others get its result; errors are passed on and not remembered.
     The function gets `cache`, `cache_info()`, `cache_clear()`, `cache_key(...)` and `__wrapped__`.
     """
+    for name in elsewhere:
+        raise TypeError(f"cached() takes no {name}{_NEEDLESS.get(name, '')}")
     if isinstance(cache, type) and hasattr(cache, "__getitem__"):
         raise TypeError(f"cache {cache.__name__} (must be a cache, not its class)")
     if callable(cache) and not hasattr(cache, "__getitem__"):

@@ -1,17 +1,16 @@
 //! What does a `cache::store::Redis` cost over plain redis-rs, and how does it stand beside fred and deadpool-redis?
 //!
-//! One redis-server on loopback, one process, two worker threads. For each size of value and number of operations in
-//! flight, every client in turn works for a slice of time, nine rounds, the order turning with the round; the table
-//! has the median rate, lowest and highest behind it, and the processor time of this process for one operation, which a
-//! busy machine disturbs least. Then the price of a near hit of `Tiered`.
+//! Four redis-servers on loopback, one process, two worker threads. For each size of value and number of operations in
+//! flight, every client in turn works for a slice of time, fifteen rounds, the order turning with the round. Noted are the
+//! rate and the processor time of this process for one operation, which a busy machine disturbs least; ratios are to plain
+//! redis-rs in the same round. Then the price of a near hit of `Tiered`.
 //!
 //! `make bench-redis` runs it, and leaves its figures in `target/bench/redis.json`. Loopback has no distance: over a real
 //! network the differences shrink.
 //!
-//! On a machine that is busy, instructions tell more than time. `EVENLY_BENCH_ONLY="get 100 B 256"` for one row,
-//! `EVENLY_BENCH_CLIENT=ours` for one client and `EVENLY_BENCH_OPERATIONS=20000` for so many operations rather than so
-//! much time: under `valgrind --tool=callgrind`, the difference of two runs is the price of an operation.
-#![allow(clippy::print_stdout, reason = "a bench prints its tables")]
+//! For a look at a part: `EVENLY_BENCH_ONLY="get 100 B 256,put 1 MB 1"`, `EVENLY_BENCH_CLIENT=ours,redis-rs`,
+//! `EVENLY_BENCH_ROUNDS=50`. `EVENLY_BENCH_OPERATIONS=20000` for so many operations rather than so much time: under
+//! `valgrind --tool=callgrind`, the difference of two runs is the price of an operation.
 #![allow(missing_docs, reason = "no library")]
 
 #[path = "../../cache/tests/support/redis_server.rs"]
@@ -32,7 +31,7 @@ use cache::{
     store::{Keep, Memory, Redis, RedisConfig, Store, Tiered},
 };
 use deadpool_redis::{Config as PoolConfig, Pool, Runtime};
-use evenly_benches::scoreboard::of_effort;
+use evenly_benches::scoreboard::{Better, Board, Contender, Measure, of_effort, ours, rival};
 use fred::prelude::{Builder, Client as Fred, ClientLike, Config as FredConfig, Expiration, KeysInterface};
 use redis::{AsyncCommands, aio::MultiplexedConnection};
 use redis_server::RedisServer;
@@ -142,14 +141,12 @@ impl Verb {
     }
 }
 
-/// What one client did in its slices.
-#[derive(Default)]
+/// What one client did in a slice.
 struct Work {
-    /// Operations a second, by slice.
-    rates: Vec<f64>,
-    operations: u64,
-    /// Processor time of this process.
-    cpu: Duration,
+    /// Operations a second.
+    rate: f64,
+    /// Processor time of this process for one of them.
+    cpu_us: f64,
 }
 
 /// How long a client works.
@@ -160,14 +157,7 @@ enum Slice {
 }
 
 /// One slice of `client` with `in_flight` operations at once.
-async fn work(
-    client: &Arc<dyn Client>,
-    verb: Verb,
-    len: usize,
-    in_flight: usize,
-    slice: Slice,
-    work: &mut Work,
-) {
+async fn work(client: &Arc<dyn Client>, verb: Verb, len: usize, in_flight: usize, slice: Slice) -> Work {
     let cpu = cpu_time();
     let mut tasks = tokio::task::JoinSet::new();
     let value = Bytes::from(vec![b'v'; len]);
@@ -191,9 +181,8 @@ async fn work(
         });
     }
     let count: u64 = tasks.join_all().await.into_iter().sum();
-    work.rates.push(count as f64 / start.elapsed().as_secs_f64());
-    work.operations += count;
-    work.cpu += cpu_time() - cpu;
+    let rate = count as f64 / start.elapsed().as_secs_f64();
+    Work { rate, cpu_us: (cpu_time() - cpu).as_secs_f64() * 1e6 / count.max(1) as f64 }
 }
 
 /// Processor time of this process's threads so far, by the scheduler's own clock.
@@ -232,27 +221,45 @@ async fn clients() -> (Vec<RedisServer>, Vec<(&'static str, Arc<dyn Client>)>) {
     (servers, clients)
 }
 
-fn median(rates: &mut [f64]) -> f64 {
-    rates.sort_by(f64::total_cmp);
-    rates[rates.len() / 2]
+/// A look at a part only, where the environment asks for one.
+struct Part {
+    rows: Option<Vec<String>>,
+    clients: Option<Vec<String>>,
 }
 
-async fn compare(slice: Slice, rounds: usize, only: Option<&str>) -> Vec<Figure> {
-    let (_servers, mut clients) = clients().await;
-    if let Ok(client) = std::env::var("EVENLY_BENCH_CLIENT") {
-        clients.retain(|(name, _)| *name == client);
-        assert!(!clients.is_empty(), "no client {client:?}");
+impl Part {
+    fn from_environment() -> Self {
+        let list = |name| {
+            let list = std::env::var(name).ok()?;
+            Some(list.split(',').map(str::to_owned).collect())
+        };
+        Self { rows: list("EVENLY_BENCH_ONLY"), clients: list("EVENLY_BENCH_CLIENT") }
     }
-    println!(
-        "| operation, value, in flight | client | operations/s (lowest to highest) | ours / it | CPU an operation | it / ours |"
-    );
-    println!("|---|---|---|---|---|---|");
-    let mut figures = Vec::new();
-    for (len, size) in [(100, "100 B"), (10_000, "10 KB"), (1_000_000, "1 MB")] {
+
+    fn is_whole(&self) -> bool {
+        self.rows.is_none() && self.clients.is_none()
+    }
+}
+
+fn has(list: Option<&Vec<String>>, name: &str) -> bool {
+    list.is_none_or(|list| list.iter().any(|listed| listed == name))
+}
+
+fn contender(name: &str) -> Contender<'_> {
+    if name == "ours" { ours(name) } else { rival(name) }
+}
+
+async fn compare(slice: Slice, rounds: usize, part: &Part, board: &mut Board) {
+    let (_servers, mut clients) = clients().await;
+    clients.retain(|(name, _)| has(part.clients.as_ref(), name));
+    assert!(!clients.is_empty(), "none of the clients {:?} is known", part.clients);
+    for (len, size) in SIZES {
         let rows =
             [1, 16, 256].into_iter().flat_map(|in_flight| [(Verb::Get, in_flight), (Verb::Put, in_flight)]);
-        let what = |(verb, in_flight): (Verb, usize)| format!("{} {size} {in_flight}", verb.name());
-        let rows: Vec<_> = rows.filter(|row| only.is_none_or(|only| only == what(*row))).collect();
+        let question = |verb: Verb| format!("{} {size}", verb.name());
+        let is_asked =
+            |row: &(Verb, usize)| has(part.rows.as_ref(), &format!("{} {}", question(row.0), row.1));
+        let rows: Vec<_> = rows.filter(is_asked).collect();
         if rows.is_empty() {
             continue;
         }
@@ -262,106 +269,21 @@ async fn compare(slice: Slice, rounds: usize, only: Option<&str>) -> Vec<Figure>
             }
         }
         for (verb, in_flight) in rows {
-            let mut works: Vec<Work> = clients.iter().map(|_| Work::default()).collect();
+            let (question, case) = (question(verb), format!("{in_flight} in flight"));
             for round in 0..rounds {
                 for turn in 0..clients.len() {
-                    let which = (round + turn) % clients.len();
-                    work(&clients[which].1, verb, len, in_flight, slice, &mut works[which]).await;
+                    let (name, client) = &clients[(round + turn) % clients.len()];
+                    let work = work(client, verb, len, in_flight, slice).await;
+                    board.note(&question, &case, RATE, contender(name), work.rate);
+                    board.note(&question, &case, CPU, contender(name), work.cpu_us);
                 }
-            }
-            for ((client, _), work) in clients.iter().zip(&works) {
-                let figure = figure(&what((verb, in_flight)), client, work, &works[0]);
-                print(&figure);
-                figures.push(figure);
             }
         }
     }
-    figures
-}
-
-/// One client in one row.
-struct Figure {
-    what: String,
-    client: String,
-    /// Operations a second: median, lowest, highest.
-    rate: f64,
-    lowest: f64,
-    highest: f64,
-    /// Our rate over its, in the same round: median, lowest, highest.
-    ratio: f64,
-    ratio_lowest: f64,
-    ratio_highest: f64,
-    /// Processor time of one operation.
-    cpu_us: f64,
-    cpu_ratio: f64,
-}
-
-fn figure(what: &str, client: &str, work: &Work, ours: &Work) -> Figure {
-    let ratios = ours.rates.iter().zip(&work.rates).map(|(ours, its)| ours / its).collect();
-    let ((rate, lowest, highest), (ratio, ratio_lowest, ratio_highest)) =
-        (spread(work.rates.clone()), spread(ratios));
-    let cpu = |work: &Work| work.cpu.as_secs_f64() * 1e6 / work.operations.max(1) as f64;
-    let (cpu_us, cpu_ratio) = (cpu(work), cpu(work) / cpu(ours));
-    let (what, client) = (what.to_owned(), client.to_owned());
-    Figure { what, client, rate, lowest, highest, ratio, ratio_lowest, ratio_highest, cpu_us, cpu_ratio }
-}
-
-fn print(figure: &Figure) {
-    let Figure { what, client, rate, lowest, highest, ratio, ratio_lowest, ratio_highest, cpu_us, cpu_ratio } =
-        figure;
-    println!(
-        "| {what} | {client} | {rate:.0} ({lowest:.0} to {highest:.0}) | {ratio:.2} ({ratio_lowest:.2} to \
-         {ratio_highest:.2}) | {cpu_us:.1} µs | {cpu_ratio:.2} |"
-    );
-}
-
-/// Median, lowest, highest.
-fn spread(mut numbers: Vec<f64>) -> (f64, f64, f64) {
-    let median = median(&mut numbers);
-    (median, numbers[0], numbers[numbers.len() - 1])
-}
-
-/// All figures as JSON, where reports look for them.
-fn save(figures: &[Figure], near: &[(&str, f64, f64)]) {
-    let clients: Vec<String> = figures
-        .iter()
-        .map(|figure| {
-            format!(
-                r#"    {{"what": "{}", "client": "{}", "per_second": {:.1}, "ratio": {:.3}, "ratio_lowest": {:.3}, "ratio_highest": {:.3}, "cpu_us": {:.2}, "cpu_ratio": {:.3}}}"#,
-                figure.what,
-                figure.client,
-                figure.rate,
-                figure.ratio,
-                figure.ratio_lowest,
-                figure.ratio_highest,
-                figure.cpu_us,
-                figure.cpu_ratio
-            )
-        })
-        .collect();
-    let near: Vec<String> = near
-        .iter()
-        .map(|(size, near, far)| {
-            format!(
-                r#"    {{"value": "{size}", "near_ns": {:.0}, "plain_us": {:.1}, "ratio": {:.0}}}"#,
-                near * 1e9,
-                far * 1e6,
-                far / near
-            )
-        })
-        .collect();
-    let text = format!(
-        "{{\n  \"clients\": [\n{}\n  ],\n  \"near_hits\": [\n{}\n  ]\n}}\n",
-        clients.join(",\n"),
-        near.join(",\n")
-    );
-    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/bench");
-    std::fs::create_dir_all(&folder).expect("target can be written");
-    std::fs::write(folder.join("redis.json"), text).expect("target can be written");
 }
 
 /// The time of one near hit of a tiered store, and of one get through plain redis-rs.
-async fn near_hits() -> Vec<(&'static str, f64, f64)> {
+async fn near_hits(rounds: usize, board: &mut Board) {
     let server = RedisServer::start();
     let near = Memory::new(256 << 20, Policy::Lru).expect("a size");
     let store =
@@ -369,49 +291,55 @@ async fn near_hits() -> Vec<(&'static str, f64, f64)> {
     store.far().ready().await.expect("a connection");
     let client = redis::Client::open(server.url()).expect("a URL");
     let mut plain = client.get_multiplexed_async_connection().await.expect("a connection");
-    println!("\n| value | near hit of `Tiered` | plain redis-rs | ratio |");
-    println!("|---|---|---|---|");
-    let mut hits = Vec::new();
-    for (len, size) in [(100, "100 B"), (10_000, "10 KB"), (1_000_000, "1 MB")] {
+    for (len, size) in SIZES {
         store.put(b"k", Bytes::from(vec![1; len]), Keep::for_ttl(TTL)).await.expect("kept");
-        let (mut near, mut far) = (Vec::new(), Vec::new());
-        for _ in 0..5 {
+        for _ in 0..rounds {
             let start = Instant::now();
             for _ in 0..100_000 {
                 black_box(store.get(b"k").await.expect("an answer").expect("a value"));
             }
-            near.push(start.elapsed().as_secs_f64() / 100_000.0);
+            let near = start.elapsed().as_secs_f64() / 100_000.0;
+            board.note("near hit", size, Measure::NANOSECONDS, ours("ours, tiered"), near * 1e9);
             let start = Instant::now();
             for _ in 0..500 {
                 let value: Vec<u8> = plain.get("cache:v:{k}").await.expect("an answer");
                 black_box(value);
             }
-            far.push(start.elapsed().as_secs_f64() / 500.0);
+            let far = start.elapsed().as_secs_f64() / 500.0;
+            board.note("near hit", size, Measure::NANOSECONDS, rival("redis-rs"), far * 1e9);
         }
-        let (near, far) = (median(&mut near), median(&mut far));
-        println!("| {size} | {:.0} ns | {:.1} µs | {:.0} |", near * 1e9, far * 1e6, far / near);
-        hits.push((size, near, far));
     }
-    hits
 }
 
-fn main() {
+fn main() -> std::io::Result<()> {
     // `cargo test` builds and runs benches too: then a short look is enough.
     let is_bench = std::env::args().any(|argument| argument == "--bench");
-    let operations = std::env::var("EVENLY_BENCH_OPERATIONS").ok();
-    let operations = operations.map(|number| Slice::Operations(number.parse().expect("a number")));
-    let (slice, rounds) = match (operations, is_bench) {
-        (Some(operations), _) => (operations, 1),
-        (None, true) => (Slice::Time(Duration::from_millis(of_effort(150, 50))), of_effort(9, 2)),
-        (None, false) => (Slice::Time(Duration::from_millis(5)), 1),
-    };
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
-    runtime.expect("threads").block_on(async {
-        let only = std::env::var("EVENLY_BENCH_ONLY").ok();
-        let figures = compare(slice, rounds, only.as_deref()).await;
-        if only.is_none() {
-            let near = near_hits().await;
-            save(&figures, &near);
+    let number = |name| std::env::var(name).ok().map(|number| number.parse().expect("a number"));
+    let (mut slice, mut rounds) = (Slice::Time(Duration::from_millis(5)), 1);
+    if is_bench {
+        slice = Slice::Time(Duration::from_millis(of_effort(100, 50)));
+        rounds = number("EVENLY_BENCH_ROUNDS").map_or(of_effort(15, 3), |rounds| rounds as usize);
+    }
+    if let Some(operations) = number("EVENLY_BENCH_OPERATIONS") {
+        (slice, rounds) = (Slice::Operations(operations), 1);
+    }
+    let part = Part::from_environment();
+    let mut board = Board::new("redis").against("redis-rs");
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    runtime.block_on(async {
+        compare(slice, rounds, &part, &mut board).await;
+        if part.is_whole() {
+            near_hits(rounds, &mut board).await;
         }
     });
+    if part.is_whole() && is_bench {
+        board.finish()?;
+    } else {
+        board.print();
+    }
+    Ok(())
 }
+
+const SIZES: [(usize, &str); 3] = [(100, "100 B"), (10_000, "10 KB"), (1_000_000, "1 MB")];
+const RATE: (&str, Better) = ("operations/s", Better::More);
+const CPU: (&str, Better) = ("µs of CPU", Better::Less);

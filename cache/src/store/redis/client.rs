@@ -24,11 +24,12 @@ use std::{
 };
 
 use bytes::Bytes;
-use redis::{Cmd, Value};
+use redis::Value;
 use tokio::time::Instant;
 
 use super::{
     breaker::Circuit,
+    command::Command,
     commands::unlink_ask,
     config::RedisConfig,
     names::Names,
@@ -196,7 +197,7 @@ impl Redis {
     pub(in crate::store) async fn store(
         &self,
         key: &[u8],
-        value: &[u8],
+        value: &Bytes,
         keep: Keep<'_>,
     ) -> Result<(), StoreError> {
         let set = self.set_ask(key, value, keep, false)?;
@@ -209,7 +210,7 @@ impl Redis {
     pub(in crate::store) async fn store_if_absent(
         &self,
         key: &[u8],
-        value: &[u8],
+        value: &Bytes,
         keep: Keep<'_>,
     ) -> Result<bool, StoreError> {
         let set = self.set_ask(key, value, keep, true)?;
@@ -236,15 +237,16 @@ impl Redis {
     pub(in crate::store) async fn prolong(&self, key: &[u8], ttl: Duration) -> Result<bool, StoreError> {
         self.check_key(key)?;
         let ttl_ms = self.jittered(ttl_ms(ttl)?);
-        let mut command = redis::cmd("EVAL");
-        command.arg(TOUCH).arg(1).arg(self.name(key)).arg(ttl_ms).arg(&(now_ms() + ttl_ms).to_le_bytes());
+        let mut command = Command::new("EVAL");
+        command.arg(TOUCH).arg(1).entry(&self.names, key);
+        command.arg(ttl_ms).arg(&(now_ms() + ttl_ms).to_le_bytes());
         let answer = self.write(Ask::script(command), Change::Key(key), self.deadline()).await;
         Ok(self.number("EVAL", answer)? == 1)
     }
 
     pub(in crate::store) async fn forget(&self, key: &[u8]) -> Result<bool, StoreError> {
         self.check_key(key)?;
-        let answer = self.write(unlink_ask(self.name(key)), Change::Key(key), self.deadline()).await;
+        let answer = self.write(unlink_ask(&self.names.entry(key)), Change::Key(key), self.deadline()).await;
         Ok(self.number("UNLINK", answer)? > 0)
     }
 
@@ -256,7 +258,7 @@ impl Redis {
         answers.next().expect("as many answers as questions, and there were two")
     }
 
-    fn announcement(&self, change: Change<'_>) -> Option<Cmd> {
+    fn announcement(&self, change: Change<'_>) -> Option<Command> {
         self.shared.watch.as_ref()?.announcement(change)
     }
 
@@ -395,8 +397,9 @@ mod tests {
     #[test]
     fn futures_are_small() {
         let redis = Redis::new(RedisConfig::from_url("localhost").unwrap()).unwrap();
+        let value = Bytes::from_static(b"v");
         let get = size_of_val(&redis.fetch_entry(b"k"));
-        let put = size_of_val(&redis.store(b"k", b"v", Keep::for_ttl(Duration::from_secs(1))));
+        let put = size_of_val(&redis.store(b"k", &value, Keep::for_ttl(Duration::from_secs(1))));
         assert!(get <= 2_048 && put <= 2_560, "get {get} bytes, put {put} bytes");
     }
 }

@@ -20,7 +20,7 @@ use std::{
 };
 
 use futures_util::future::join_all;
-use redis::{Pipeline, Value};
+use redis::Value;
 use tokio::{
     sync::{Notify, watch::Sender},
     task::AbortHandle,
@@ -30,6 +30,7 @@ use tokio::{
 use super::{
     address::Address,
     backoff::Backoff,
+    command::Command,
     config::RedisConfig,
     dial::Dialer,
     keeper::Finder,
@@ -249,9 +250,8 @@ async fn send(node: &Node, ask: &Ask, is_asking: bool, deadline: Instant) -> Res
     if !is_asking {
         return node.send(&Request::One(&ask.command), ask.is_repeatable, deadline).await;
     }
-    let mut both = Pipeline::new();
-    both.cmd("ASKING").add_command(ask.command.clone());
-    match node.send(&Request::Many(both), ask.is_repeatable, deadline).await? {
+    let both = [&Command::new("ASKING"), &ask.command];
+    match node.send(&Request::Many(&both), ask.is_repeatable, deadline).await? {
         Value::Array(mut values) if values.len() == 2 => Ok(values.swap_remove(1)),
         other => Err(unexpected(&node.state.server, "ASKING", &other)),
     }
@@ -298,7 +298,7 @@ impl State {
         let mut reasons = Vec::new();
         for (address, node) in &known {
             let deadline = Instant::now() + self.config.connect_timeout + self.config.response_timeout;
-            let mut command = redis::cmd("CLUSTER");
+            let mut command = Command::new("CLUSTER");
             command.arg("SLOTS");
             let answer = node.send(&Request::One(&command), true, deadline).await;
             let answer = answer.and_then(|value| accepted(&node.state.server, value));

@@ -1,14 +1,14 @@
-//! What is sent: the commands of the store, built in as few steps as the client library allows.
+//! What is sent: the commands of the store.
 
 use std::sync::atomic::Ordering::Relaxed;
 
-use redis::{Cmd, RedisWrite, ToRedisArgs, ToSingleRedisArg};
+use bytes::Bytes;
 use tokio::time::Instant;
 
 use super::{
     backoff::{jittered, mix},
     client::{Redis, now_ms},
-    names::Names,
+    command::Command,
     route::Ask,
 };
 use crate::store::{Keep, StoreError, entry};
@@ -21,16 +21,15 @@ impl Redis {
 
     /// The entry of `key` up to its byte `last`.
     pub(super) fn range_ask(&self, key: &[u8], last: usize) -> Ask {
-        let name = self.name(key);
-        let mut command = Cmd::with_capacity(4, 24 + name.len());
-        command.arg("GETRANGE").arg(name).arg(0).arg(last);
+        let mut command = Command::with_capacity("GETRANGE", 64 + self.names.entry_len(key));
+        command.entry(&self.names, key).arg(0).arg(last);
         Ask::repeatable(command)
     }
 
     pub(super) fn set_ask(
         &self,
         key: &[u8],
-        value: &[u8],
+        value: &Bytes,
         keep: Keep<'_>,
         if_absent: bool,
     ) -> Result<Ask, StoreError> {
@@ -40,10 +39,9 @@ impl Redis {
             return Err(StoreError::ValueTooLarge { len: value.len(), max });
         }
         let ttl_ms = self.jittered(keep.checked_ttl_ms()?);
-        let name = self.name(key);
-        let mut command = Cmd::with_capacity(6, name.len() + entry::HEADER_LEN + value.len() + 32);
-        command.arg("SET").arg(name);
-        command.arg(Sealed { header: entry::header(key, value, now_ms() + ttl_ms), value });
+        let mut command = Command::with_capacity("SET", 96 + self.names.entry_len(key) + entry::HEADER_LEN);
+        let header = entry::header(key, value, now_ms() + ttl_ms);
+        command.entry(&self.names, key).sealed(&header, value);
         command.arg("PX").arg(ttl_ms);
         Ok(if if_absent {
             command.arg("NX");
@@ -51,11 +49,6 @@ impl Redis {
         } else {
             Ask::repeatable(command)
         })
-    }
-
-    /// The name of `key`'s entry, to be written where it is needed.
-    pub(super) fn name<'a>(&'a self, key: &'a [u8]) -> EntryName<'a> {
-        EntryName { names: &self.names, key }
     }
 
     /// Notes under each tag that `key` has it. Before the entry is written: a purge that sees the entry sees the note.
@@ -67,23 +60,18 @@ impl Redis {
         let mut asks = Vec::with_capacity(4 * keep.tags().len());
         for tag in keep.tags() {
             let name = self.names.tag(tag);
-            let mut ask = |build: &dyn Fn(&mut Cmd)| {
-                let mut command = Cmd::new();
+            let mut ask = |verb, build: &dyn Fn(&mut Command)| {
+                let mut command = Command::new(verb);
+                command.arg(&name);
                 build(&mut command);
                 asks.push(Ask::repeatable(command));
             };
-            ask(&|command| {
-                command.arg("ZREMRANGEBYSCORE").arg(&name).arg("-inf").arg(now);
-            });
-            ask(&|command| {
-                command.arg("ZADD").arg(&name).arg(now + ttl_ms).arg(key);
-            });
+            ask("ZREMRANGEBYSCORE", &|command| _ = command.arg("-inf").arg(now));
+            ask("ZADD", &|command| _ = command.arg(now + ttl_ms).arg(key));
             // A new set has no end and takes this one; an older set takes it if it is later (`GT` alone treats
             // "no end" as later than any).
             for condition in ["NX", "GT"] {
-                ask(&|command| {
-                    command.arg("PEXPIRE").arg(&name).arg(ttl_ms).arg(condition);
-                });
+                ask("PEXPIRE", &|command| _ = command.arg(ttl_ms).arg(condition));
             }
         }
         for answer in self.shared.route.ask_each(asks, deadline).await {
@@ -111,48 +99,8 @@ impl Redis {
     }
 }
 
-pub(super) fn unlink_ask(name: impl ToSingleRedisArg) -> Ask {
-    let mut command = redis::cmd("UNLINK");
+pub(super) fn unlink_ask(name: &[u8]) -> Ask {
+    let mut command = Command::new("UNLINK");
     command.arg(name);
     Ask::repeatable(command)
 }
-
-/// What an entry is called, as an argument: written in place, without a string of its own.
-pub(super) struct EntryName<'a> {
-    names: &'a Names,
-    key: &'a [u8],
-}
-
-impl EntryName<'_> {
-    /// At least.
-    fn len(&self) -> usize {
-        self.names.entry_len(self.key)
-    }
-}
-
-impl ToRedisArgs for EntryName<'_> {
-    fn write_redis_args<W: ?Sized + RedisWrite>(&self, out: &mut W) {
-        // Into memory: cannot fail.
-        let _ = self.names.write_entry(self.key, &mut out.writer_for_next_arg());
-    }
-}
-
-impl ToSingleRedisArg for EntryName<'_> {}
-
-/// Header and value as one argument, so that the value is copied once.
-struct Sealed<'a> {
-    header: [u8; entry::HEADER_LEN],
-    value: &'a [u8],
-}
-
-impl ToRedisArgs for Sealed<'_> {
-    fn write_redis_args<W: ?Sized + RedisWrite>(&self, out: &mut W) {
-        use std::io::Write as _;
-        let mut argument = out.writer_for_next_arg();
-        // Into memory: cannot fail.
-        let _ = argument.write_all(&self.header);
-        let _ = argument.write_all(self.value);
-    }
-}
-
-impl ToSingleRedisArg for Sealed<'_> {}

@@ -2,10 +2,7 @@
 
 use std::{future::Future, io, pin::Pin, sync::Arc};
 
-use redis::{
-    AsyncConnectionConfig, ErrorKind, ProtocolVersion, RedisConnectionInfo, RedisError, Value,
-    aio::{AsyncPushSender, MultiplexedConnection},
-};
+use redis::Value;
 use rustls::{
     ClientConfig, RootCertStore,
     pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject},
@@ -18,20 +15,22 @@ use tokio_rustls::TlsConnector;
 
 use super::{
     address::Address,
+    command::Command,
     config::{RedisConfig, RedisTls},
-    cork::{self, Corked},
-    frames::Framed,
+    login::Login,
+    watch::Watch,
+    wire::{Driver, Wire},
 };
 use crate::store::{StoreError, entry::HEADER_LEN};
 
 /// What moves a connection's bytes; it ends when the connection does.
-pub(super) type Driver = Pin<Box<dyn Future<Output = ()> + Send>>;
+pub(super) type Moving = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// How to open connections: everything but the address.
 pub(super) struct Dialer {
-    login: RedisConnectionInfo,
+    login: Login,
     tls: Option<Tls>,
-    bulk_max: usize,
+    string_max: usize,
 }
 
 struct Tls {
@@ -42,22 +41,15 @@ struct Tls {
 impl Dialer {
     /// Reads the certificates; a file that is none is a fault of the configuration.
     pub(super) fn new(config: &RedisConfig) -> Result<Self, StoreError> {
-        let mut login = RedisConnectionInfo::default()
-            .set_db(i64::from(config.database))
-            .set_lib_name("evenly", env!("CARGO_PKG_VERSION"));
-        if let Some(password) = &config.password {
-            login = login.set_password(password);
-        }
-        if let Some(user) = &config.user {
-            login = login.set_username(user);
-        }
+        let login =
+            Login { user: config.user.clone(), password: config.password.clone(), database: config.database };
         let tls = match &config.tls {
             None => None,
             Some(tls) => Some(Tls::new(tls).map_err(|what| StoreError::Config { what: what.into() })?),
         };
         // A string in a reply is an entry, a key, or a message about them.
-        let bulk_max = config.max_value_bytes.max(4 * config.max_key_bytes) + HEADER_LEN + 1024;
-        Ok(Self { login, tls, bulk_max })
+        let string_max = config.max_value_bytes.max(4 * config.max_key_bytes) + HEADER_LEN + 1024;
+        Ok(Self { login, tls, string_max })
     }
 
     /// The same with another login and no database: for Sentinels.
@@ -67,30 +59,25 @@ impl Dialer {
         password: Option<&str>,
     ) -> Result<Self, StoreError> {
         let mut dialer = Self::new(config)?;
-        dialer.login = RedisConnectionInfo::default().set_lib_name("evenly", env!("CARGO_PKG_VERSION"));
-        if let Some(password) = password {
-            dialer.login = dialer.login.set_password(password);
-        }
-        if let Some(user) = user {
-            dialer.login = dialer.login.set_username(user);
-        }
+        let [user, password] = [user, password].map(|word| word.map(str::to_owned));
+        dialer.login = Login { user, password, database: 0 };
         Ok(dialer)
     }
 
-    /// Opens a connection to `address`. With `pushes` it speaks RESP3, and what the server says unasked goes there.
+    /// Opens a connection to `address`. With an `ear` it speaks RESP3, and what the server says unasked goes there.
     pub(super) async fn dial(
         &self,
         address: &Address,
-        pushes: Option<Arc<dyn AsyncPushSender>>,
-    ) -> Result<(MultiplexedConnection, Driver), String> {
+        ear: Option<Arc<Watch>>,
+    ) -> Result<(Wire, Moving), String> {
         let shown = |error: io::Error| error.to_string();
         match (address, &self.tls) {
             (Address::Unix(path), _) => {
                 let stream = UnixStream::connect(path).await.map_err(shown)?;
-                self.log_in(stream, pushes).await
+                self.log_in(stream, ear).await
             }
             (Address::Tcp { host, port }, None) => {
-                self.log_in(tcp(host, *port).await.map_err(shown)?, pushes).await
+                self.log_in(tcp(host, *port).await.map_err(shown)?, ear).await
             }
             (Address::Tcp { host, port }, Some(tls)) => {
                 let stream = tcp(host, *port).await.map_err(shown)?;
@@ -99,61 +86,34 @@ impl Dialer {
                     .map_err(|_| format!("{name:?} is no server name for TLS"))?;
                 let stream =
                     tls.connector.connect(name, stream).await.map_err(|error| format!("TLS: {error}"))?;
-                self.log_in(stream, pushes).await
+                self.log_in(stream, ear).await
             }
         }
     }
 
-    async fn log_in<S>(
-        &self,
-        stream: S,
-        pushes: Option<Arc<dyn AsyncPushSender>>,
-    ) -> Result<(MultiplexedConnection, Driver), String>
+    async fn log_in<S>(&self, stream: S, ear: Option<Arc<Watch>>) -> Result<(Wire, Moving), String>
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let mut login = self.login.clone();
-        // Time limits are ours (`Node::send`): one deadline from the caller's first word to the answer's last.
-        let mut config = AsyncConnectionConfig::new()
-            .set_response_timeout(None)
-            .set_connection_timeout(None)
-            .set_pipeline_buffer_size(QUEUED_MAX)
-            .set_write_backpressure_boundary(WRITE_MAX);
-        if let Some(pushes) = pushes {
-            login = login.set_protocol(ProtocolVersion::RESP3);
-            config = config.set_push_sender(Pushes(pushes));
+        let speaks_resp3 = ear.is_some();
+        let (wire, driver) = Driver::new(stream, self.string_max, ear);
+        let mut driver: Moving = Box::pin(driver);
+        tokio::select! {
+            // The answers first: a server that refuses a login may close the connection with the same breath.
+            biased;
+            outcome = self.login.send(&wire, speaks_resp3) => outcome?,
+            () = &mut driver => return Err("the connection was closed during the login".to_owned()),
         }
-        let stream = Framed::new(Corked::new(stream), self.bulk_max);
-        let (connection, driver) = MultiplexedConnection::new_with_config(&login, stream, config)
-            .await
-            .map_err(|error| self.login_fault(&error))?;
-        Ok((connection, Box::pin(driver)))
-    }
-
-    /// What is wrong with a login, in words that say what to change.
-    fn login_fault(&self, error: &RedisError) -> String {
-        if error.kind() != ErrorKind::AuthenticationFailed {
-            return error.to_string();
-        }
-        let user = self.login.username().unwrap_or("default");
-        format!("the login as user {user:?} is refused: wrong password, or no such user (WRONGPASS)")
+        Ok((wire, driver))
     }
 }
 
-struct Pushes(Arc<dyn AsyncPushSender>);
-
-impl AsyncPushSender for Pushes {
-    fn send(&self, info: redis::PushInfo) -> Result<(), redis::aio::SendError> {
-        self.0.send(info)
-    }
-}
-
-/// Asks whether `connection` still pairs questions with their own answers.
-pub(super) async fn ping(connection: &mut MultiplexedConnection, nonce: u64) -> Result<(), String> {
+/// Asks whether `wire` still pairs questions with their own answers.
+pub(super) async fn ping(wire: &Wire, nonce: u64) -> Result<(), String> {
     let nonce = format!("evenly-{nonce:016x}");
-    let mut command = redis::cmd("PING");
+    let mut command = Command::new("PING");
     command.arg(&nonce);
-    match connection.send_packed_command(&command).await {
+    match wire.send(&command).await {
         Ok(Value::BulkString(echo)) if echo == nonce.as_bytes() => Ok(()),
         Ok(Value::ServerError(error)) if error.code() == "NOPERM" => Ok(()),
         Ok(Value::ServerError(error)) if error.code() == "NOAUTH" => {
@@ -163,7 +123,7 @@ pub(super) async fn ping(connection: &mut MultiplexedConnection, nonce: u64) -> 
             Err(format!("PING: {} {}", error.code(), error.details().unwrap_or("")))
         }
         Ok(_) => Err("PING was answered with something else: replies are out of step".to_owned()),
-        Err(error) => Err(error.to_string()),
+        Err(broken) => Err(broken.to_string()),
     }
 }
 
@@ -222,8 +182,3 @@ fn certificates(file: &std::path::Path) -> Result<Vec<CertificateDer<'static>>, 
     }
     Ok(certificates)
 }
-
-/// Requests handed to a connection's task and not yet written; more wait with their callers.
-const QUEUED_MAX: usize = 1024;
-/// Bytes gathered before no more are taken until some are written.
-const WRITE_MAX: usize = 4 * cork::ENOUGH;

@@ -2,7 +2,6 @@
 
 use std::{sync::Arc, time::Duration};
 
-use redis::aio::{AsyncPushSender, MultiplexedConnection};
 use tokio::{
     task::JoinHandle,
     time::{Instant, sleep, timeout},
@@ -16,7 +15,7 @@ use super::{
     lanes::Lanes,
     node::{Line, Link, State},
     sentinel::{Sentinels, check_is_master},
-    watch::Ear,
+    wire::Wire,
 };
 
 /// Where the server is, asked anew for each connection.
@@ -75,29 +74,27 @@ pub(super) async fn keep(state: Arc<State>) {
 
 /// A connection that has answered and that hears of changes, and the task that moves its bytes.
 async fn open(state: &State, id: u64, nonce: u64) -> Result<(Arc<Line>, Driving), String> {
-    let (mut connection, driver) = dial(state).await?;
-    ping(&mut connection, nonce).await?;
+    let (wire, driver) = dial(state).await?;
+    ping(&wire, nonce).await?;
     if let Finder::Sentinels(..) = state.finder {
-        check_is_master(&mut connection).await?;
+        check_is_master(&wire).await?;
     }
     if let Some(watch) = &state.watch {
-        watch.begin(&mut connection).await?;
+        watch.begin(&wire).await?;
     }
-    let lanes = Arc::new(Lanes::new(connection.clone()));
-    Ok((Arc::new(Line { connection, lanes, id, since: Instant::now() }), driver))
+    let lanes = Arc::new(Lanes::new(wire.clone()));
+    Ok((Arc::new(Line { wire, lanes, id, since: Instant::now() }), driver))
 }
 
 /// A connection that is logged in.
-pub(super) async fn dial(state: &State) -> Result<(MultiplexedConnection, Driving), String> {
+pub(super) async fn dial(state: &State) -> Result<(Wire, Driving), String> {
     let (address, dialer) = state.finder.find().await?;
-    let pushes = state.watch.clone().map(|watch| Arc::new(Ear(watch)) as Arc<dyn AsyncPushSender>);
-    let (connection, driver) = dialer.dial(&address, pushes).await?;
-    Ok((connection, Driving(tokio::spawn(driver))))
+    let (wire, driver) = dialer.dial(&address, state.watch.clone()).await?;
+    Ok((wire, Driving(tokio::spawn(driver))))
 }
 
 /// Returns when `line` is of no use any more, with the reason; callers no longer see it by then.
 async fn watch_over(state: &State, line: Arc<Line>, mut driver: Driving, chance: &mut u64) -> String {
-    let mut connection = line.connection.clone();
     let silence_max = state.limits.response * SILENCE_FACTOR;
     loop {
         let reason = tokio::select! {
@@ -110,7 +107,7 @@ async fn watch_over(state: &State, line: Arc<Line>, mut driver: Driving, chance:
             },
             () = sleep(state.limits.ping_every) => {
                 line.lanes.close_idle(state);
-                let answer = timeout(silence_max, ping(&mut connection, split_mix(chance))).await;
+                let answer = timeout(silence_max, ping(&line.wire, split_mix(chance))).await;
                 match answer {
                     Ok(Ok(())) => continue,
                     Ok(Err(reason)) => reason,

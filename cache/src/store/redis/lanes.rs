@@ -17,12 +17,12 @@ use std::sync::{
 };
 
 use parking_lot::RwLock;
-use redis::aio::MultiplexedConnection;
 use tokio::time::{Instant, timeout};
 
 use super::{
     keeper::{self, Driving},
     node::State,
+    wire::Wire,
 };
 
 /// The connections of one line: the main one and its lanes.
@@ -34,8 +34,8 @@ pub(super) struct Lanes {
 }
 
 /// One connection and what is on it.
-struct Lane {
-    connection: MultiplexedConnection,
+pub(super) struct Lane {
+    wire: Wire,
     waiting: AtomicUsize,
     /// Milliseconds after the line began, when it was last given work.
     used_at_ms: AtomicU64,
@@ -43,23 +43,23 @@ struct Lane {
     _driving: Option<Driving>,
 }
 
-/// A lane with one operation more on it.
-pub(super) struct Riding {
-    pub(super) connection: MultiplexedConnection,
-    /// `None` where there is but one, and nobody asks how many are on it.
-    lane: Option<Arc<Lane>>,
+/// A connection with one operation more on it.
+pub(super) enum Riding<'a> {
+    /// The only one there may be: nobody asks how many are on it.
+    Main(&'a Wire),
+    Lane(Arc<Lane>),
 }
 
 impl Lanes {
-    pub(super) fn new(main: MultiplexedConnection) -> Self {
+    pub(super) fn new(main: Wire) -> Self {
         let main = Arc::new(Lane::new(main, None));
         Self { main, others: RwLock::default(), is_opening: AtomicBool::new(false), started: Instant::now() }
     }
 
     /// The connection for the next operation: the one where fewest wait.
-    pub(super) fn ride(self: &Arc<Self>, state: &Arc<State>) -> Riding {
+    pub(super) fn ride(self: &Arc<Self>, state: &Arc<State>) -> Riding<'_> {
         if state.limits.lanes == 1 {
-            return Riding { connection: self.main.connection.clone(), lane: None };
+            return Riding::Main(&self.main.wire);
         }
         let others = self.others.read();
         let lane = std::iter::once(&self.main)
@@ -73,12 +73,13 @@ impl Lanes {
             tokio::spawn(open(self.clone(), state.clone()));
         }
         lane.used_at_ms.store(self.started.elapsed().as_millis() as u64, Relaxed);
-        Riding::on(lane.clone())
+        lane.waiting.fetch_add(1, Relaxed);
+        Riding::Lane(lane.clone())
     }
 
     /// Whether the operation went over the main connection. Another one that broke is let go here.
-    pub(super) fn was_main(&self, riding: &Riding) -> bool {
-        let Some(ridden) = &riding.lane else { return true };
+    pub(super) fn was_main(&self, riding: &Riding<'_>) -> bool {
+        let Riding::Lane(ridden) = riding else { return true };
         self.others.write().retain(|lane| !Arc::ptr_eq(lane, ridden));
         Arc::ptr_eq(&self.main, ridden)
     }
@@ -106,21 +107,23 @@ impl Lanes {
 }
 
 impl Lane {
-    fn new(connection: MultiplexedConnection, driving: Option<Driving>) -> Self {
-        Self { connection, waiting: AtomicUsize::new(0), used_at_ms: AtomicU64::new(0), _driving: driving }
+    fn new(wire: Wire, driving: Option<Driving>) -> Self {
+        Self { wire, waiting: AtomicUsize::new(0), used_at_ms: AtomicU64::new(0), _driving: driving }
     }
 }
 
-impl Riding {
-    fn on(lane: Arc<Lane>) -> Self {
-        lane.waiting.fetch_add(1, Relaxed);
-        Self { connection: lane.connection.clone(), lane: Some(lane) }
+impl Riding<'_> {
+    pub(super) fn wire(&self) -> &Wire {
+        match self {
+            Self::Main(wire) => wire,
+            Self::Lane(lane) => &lane.wire,
+        }
     }
 }
 
-impl Drop for Riding {
+impl Drop for Riding<'_> {
     fn drop(&mut self) {
-        if let Some(lane) = &self.lane {
+        if let Self::Lane(lane) = self {
             lane.waiting.fetch_sub(1, Relaxed);
         }
     }
@@ -129,8 +132,8 @@ impl Drop for Riding {
 /// Opens one more. Where that fails, those there are must do.
 async fn open(lanes: Arc<Lanes>, state: Arc<State>) {
     let opened = timeout(state.limits.connect, keeper::dial(&state)).await;
-    if let Ok(Ok((connection, driving))) = opened {
-        let lane = Lane::new(connection, Some(driving));
+    if let Ok(Ok((wire, driving))) = opened {
+        let lane = Lane::new(wire, Some(driving));
         lane.used_at_ms.store(lanes.started.elapsed().as_millis() as u64, Relaxed);
         lanes.others.write().push(Arc::new(lane));
         state.counts.connects.fetch_add(1, Relaxed);

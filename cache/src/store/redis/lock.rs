@@ -5,10 +5,11 @@
 
 use std::time::Duration;
 
-use redis::{Cmd, Value};
+use redis::Value;
 
 use super::{
     client::Redis,
+    command::Command,
     route::{Ask, unexpected},
 };
 use crate::store::StoreError;
@@ -31,9 +32,9 @@ impl Redis {
     ) -> Result<Lock, StoreError> {
         self.check_key(key)?;
         let name = self.names.lock(key);
-        let mut set = redis::cmd("SET");
+        let mut set = Command::new("SET");
         set.arg(&name).arg(token).arg("NX").arg("PX").arg(millis(lease));
-        let mut left = redis::cmd("PTTL");
+        let mut left = Command::new("PTTL");
         left.arg(&name);
         let asks = vec![Ask::once(set), Ask::once(left)];
         let mut answers = self.shared.route.ask_each(asks, self.deadline()).await.into_iter();
@@ -68,13 +69,13 @@ impl Redis {
         self.run(self.script(script, key, token)).await
     }
 
-    fn script(&self, script: &str, key: &[u8], token: &str) -> Cmd {
-        let mut command = redis::cmd("EVAL");
+    fn script(&self, script: &str, key: &[u8], token: &str) -> Command {
+        let mut command = Command::new("EVAL");
         command.arg(script).arg(1).arg(self.names.lock(key)).arg(token);
         command
     }
 
-    async fn run(&self, command: Cmd) -> Result<bool, StoreError> {
+    async fn run(&self, command: Command) -> Result<bool, StoreError> {
         let answer = self.shared.route.ask(Ask::script(command), self.deadline()).await;
         Ok(self.number("EVAL", answer)? == 1)
     }

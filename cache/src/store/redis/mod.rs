@@ -13,7 +13,8 @@
 //! | `route` | which server a command goes to |
 //! | `breaker` `backoff` | when to stop asking, when to ask again |
 //! | `cluster` `slots` `sentinel` | which node holds a key; which server is the master |
-//! | `frames` `cork` | between socket and client: a gate for replies, one write for many requests |
+//! | `wire` `out` `replies` `cork` | a connection: requests out, replies in within limits, when to write |
+//! | `command` `login` | how a command is written; the first of them on a connection |
 //! | `watch` | hearing of what others change, for a near tier |
 //! | `stats` | what can be seen from outside |
 
@@ -22,23 +23,27 @@ mod backoff;
 mod breaker;
 mod client;
 mod cluster;
+mod command;
 mod commands;
 mod config;
 mod cork;
 mod dial;
-mod frames;
 mod keeper;
 mod lanes;
 mod lock;
+mod login;
 mod names;
 mod node;
+mod out;
 mod purge;
+mod replies;
 mod route;
 mod sentinel;
 mod slots;
 mod stats;
 mod url;
 mod watch;
+mod wire;
 
 pub use address::Address;
 pub use breaker::Circuit;

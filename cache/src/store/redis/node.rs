@@ -21,7 +21,7 @@ use std::{
     time::Duration,
 };
 
-use redis::{Cmd, Pipeline, RedisResult, Value, aio::MultiplexedConnection};
+use redis::Value;
 use tokio::{
     runtime::Handle,
     sync::{Notify, watch},
@@ -31,10 +31,12 @@ use tokio::{
 
 use super::{
     breaker::{Breaker, Circuit},
+    command::Command,
     config::RedisConfig,
     keeper::{self, Finder},
     lanes::Lanes,
     watch::Watch,
+    wire::{Broken, Wire},
 };
 use crate::store::StoreError;
 
@@ -96,7 +98,7 @@ pub(super) enum Link {
 /// An open connection with its lanes, and its number among those of this server.
 pub(super) struct Line {
     /// The main connection, for pings.
-    pub(super) connection: MultiplexedConnection,
+    pub(super) wire: Wire,
     pub(super) lanes: Arc<Lanes>,
     pub(super) id: u64,
     pub(super) since: Instant,
@@ -104,9 +106,9 @@ pub(super) struct Line {
 
 /// What is sent in one go.
 pub(super) enum Request<'a> {
-    One(&'a Cmd),
+    One(&'a Command),
     /// Answered with an array of as many values.
-    Many(Pipeline),
+    Many(&'a [&'a Command]),
 }
 
 impl Node {
@@ -166,8 +168,8 @@ impl Node {
                 return Err(self.state.timed_out());
             }
             tries_left -= 1;
-            let mut riding = line.lanes.ride(&self.state);
-            match timeout_at(deadline, request.send(&mut riding.connection)).await {
+            let riding = line.lanes.ride(&self.state);
+            match timeout_at(deadline, request.send(riding.wire())).await {
                 Ok(Ok(value)) => {
                     self.state.answered(&line, &value);
                     return Ok(value);
@@ -176,11 +178,11 @@ impl Node {
                     if line.lanes.was_main(&riding) {
                         self.state.lost(&line);
                     }
-                    if tries_left > 0 && error.is_connection_dropped() {
+                    if tries_left > 0 && matches!(error, Broken::Lost(_)) {
                         continue;
                     }
                     self.state.counts.disconnects.fetch_add(1, Relaxed);
-                    let reason = error.to_string().into();
+                    let reason = error.reason().clone();
                     return Err(StoreError::Disconnected { server: self.state.server.clone(), reason });
                 }
                 Err(_) => {
@@ -313,13 +315,11 @@ impl State {
 }
 
 impl Request<'_> {
-    async fn send(&self, connection: &mut MultiplexedConnection) -> RedisResult<Value> {
+    async fn send(&self, wire: &Wire) -> Result<Value, Broken> {
         match self {
-            Self::One(command) => connection.send_packed_command(command).await,
-            Self::Many(commands) => {
-                // Boxed, as it would make the future of a single command larger.
-                Box::pin(connection.send_packed_commands(commands, 0, commands.len())).await.map(Value::Array)
-            }
+            Self::One(command) => wire.send(command).await,
+            // Boxed, as it would make the future of a single command larger.
+            Self::Many(commands) => Box::pin(wire.send_all(commands)).await,
         }
     }
 }

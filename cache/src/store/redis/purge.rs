@@ -13,6 +13,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::{
     client::Redis,
+    command::Command,
     commands::unlink_ask,
     names::pattern,
     node::{Node, Request},
@@ -77,7 +78,7 @@ impl Redis {
         cursor: &[u8],
         prefix: &[u8],
     ) -> Result<(Vec<u8>, Vec<Vec<u8>>), StoreError> {
-        let mut command = redis::cmd("SCAN");
+        let mut command = Command::new("SCAN");
         command.arg(cursor).arg("MATCH").arg(pattern(prefix)).arg("COUNT").arg(STEP);
         let server = &node.state.server;
         let answer = node
@@ -103,7 +104,7 @@ impl Redis {
     async fn unlink(&self, names: Vec<Vec<u8>>) -> Result<u64, StoreError> {
         let are_entries: Vec<bool> =
             names.iter().map(|name| self.names.key_of_entry(name).is_some()).collect();
-        let asks = names.iter().map(unlink_ask).collect();
+        let asks = names.iter().map(|name| unlink_ask(name)).collect();
         let mut deleted = 0;
         for (answer, is_entry) in
             self.shared.route.ask_each(asks, self.deadline()).await.into_iter().zip(are_entries)
@@ -118,13 +119,13 @@ impl Redis {
 
     async fn tag_away(&self, set: Vec<u8>) -> Result<u64, StoreError> {
         let mut deleted = 0;
-        let mut count = redis::cmd("ZCARD");
+        let mut count = Command::new("ZCARD");
         count.arg(&set);
         let answer = self.shared.route.ask(Ask::repeatable(count), self.deadline()).await;
         // Those put with this tag while we work may stay: the purge would never end under steady writing.
         let mut left = self.number("ZCARD", answer)?;
         while left > 0 {
-            let mut range = redis::cmd("ZRANGE");
+            let mut range = Command::new("ZRANGE");
             range.arg(&set).arg(0).arg(STEP - 1);
             let answer = self.shared.route.ask(Ask::repeatable(range), self.deadline()).await;
             let keys = match self.counted(answer)? {
@@ -136,7 +137,7 @@ impl Redis {
             }
             left -= keys.len() as i64;
             deleted += self.unlink(keys.iter().map(|key| self.names.entry(key)).collect()).await?;
-            let mut remove = redis::cmd("ZREM");
+            let mut remove = Command::new("ZREM");
             remove.arg(&set).arg(&keys);
             let answer = self.shared.route.ask(Ask::repeatable(remove), self.deadline()).await;
             self.number("ZREM", answer)?;

@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
-use redis::{Arg, Cmd, Pipeline, Value};
+use redis::Value;
 use tokio::time::Instant;
 
 use super::{
     cluster::Cluster,
+    command::Command,
     config::{RedisConfig, Topology},
     dial::Dialer,
     keeper::Finder,
@@ -25,7 +26,7 @@ pub(super) enum Route {
 
 /// A command, which of its words decides where it goes, and whether it may be sent twice.
 pub(super) struct Ask {
-    pub(super) command: Cmd,
+    pub(super) command: Command,
     key: Key,
     pub(super) is_repeatable: bool,
 }
@@ -40,22 +41,22 @@ enum Key {
 
 impl Ask {
     /// A command that does the same when it arrives twice; its first argument is its key.
-    pub(super) fn repeatable(command: Cmd) -> Self {
+    pub(super) fn repeatable(command: Command) -> Self {
         Self { command, key: Key::Word(1), is_repeatable: true }
     }
 
     /// A command whose answer tells whether it was the first; its first argument is its key.
-    pub(super) fn once(command: Cmd) -> Self {
+    pub(super) fn once(command: Command) -> Self {
         Self { command, key: Key::Word(1), is_repeatable: false }
     }
 
     /// `EVAL` of a script with one key, which does the same when it arrives twice.
-    pub(super) fn script(command: Cmd) -> Self {
+    pub(super) fn script(command: Command) -> Self {
         Self { command, key: Key::Word(3), is_repeatable: true }
     }
 
     /// A command without a key that goes where `self` goes.
-    pub(super) fn beside(&self, command: Cmd) -> Self {
+    pub(super) fn beside(&self, command: Command) -> Self {
         Self { command, key: Key::Other(self.key().to_vec()), is_repeatable: true }
     }
 
@@ -63,10 +64,7 @@ impl Ask {
     pub(super) fn key(&self) -> &[u8] {
         match &self.key {
             Key::Other(name) => name,
-            Key::Word(place) => match self.command.args_iter().nth(*place) {
-                Some(Arg::Simple(word)) => word,
-                _ => b"",
-            },
+            Key::Word(place) => self.command.word(*place).unwrap_or_default(),
         }
     }
 }
@@ -146,12 +144,9 @@ pub(super) async fn ask_node(
 ) -> Vec<Result<Value, StoreError>> {
     let mut answers = Vec::with_capacity(asks.len());
     for part in asks.chunks(PIPELINE_MAX) {
-        let mut pipeline = Pipeline::with_capacity(part.len());
-        for ask in part {
-            pipeline.add_command(ask.command.clone());
-        }
+        let commands: Vec<&Command> = part.iter().map(|ask| &ask.command).collect();
         let is_repeatable = part.iter().all(|ask| ask.is_repeatable);
-        match node.send(&Request::Many(pipeline), is_repeatable, deadline).await {
+        match node.send(&Request::Many(&commands), is_repeatable, deadline).await {
             Ok(Value::Array(values)) if values.len() == part.len() => {
                 answers.extend(values.into_iter().map(Ok));
             }

@@ -8,9 +8,9 @@
 use std::sync::Arc;
 
 use futures_util::future::select_ok;
-use redis::{Value, aio::MultiplexedConnection};
+use redis::Value;
 
-use super::{address::Address, dial::Dialer};
+use super::{address::Address, command::Command, dial::Dialer, wire::Wire};
 
 pub(super) struct Sentinels {
     pub(super) addresses: Vec<Address>,
@@ -29,12 +29,12 @@ impl Sentinels {
 
     async fn ask(&self, address: &Address) -> Result<Address, String> {
         let shown = |what: String| format!("sentinel {address}: {what}");
-        let (mut connection, driver) = self.dialer.dial(address, None).await.map_err(shown)?;
-        let mut command = redis::cmd("SENTINEL");
+        let (wire, driver) = self.dialer.dial(address, None).await.map_err(shown)?;
+        let mut command = Command::new("SENTINEL");
         command.arg("GET-MASTER-ADDR-BY-NAME").arg(&self.master);
         // The connection serves this question alone: its driver needs no task of its own.
         let answer = tokio::select! {
-            answer = connection.send_packed_command(&command) => answer.map_err(|error| shown(error.to_string()))?,
+            answer = wire.send(&command) => answer.map_err(|broken| shown(broken.to_string()))?,
             () = driver => return Err(shown("the connection was closed".to_owned())),
         };
         read_answer(answer, &self.master).map_err(shown)
@@ -66,14 +66,14 @@ fn read_answer(answer: Value, master: &str) -> Result<Address, String> {
 }
 
 /// Refuses a server that says it is a replica. One that will not say is believed.
-pub(super) async fn check_is_master(connection: &mut MultiplexedConnection) -> Result<(), String> {
-    match connection.send_packed_command(&redis::cmd("ROLE")).await {
+pub(super) async fn check_is_master(wire: &Wire) -> Result<(), String> {
+    match wire.send(&Command::new("ROLE")).await {
         Ok(Value::Array(role)) => match role.first() {
             Some(Value::BulkString(role)) if role == b"master" => Ok(()),
             _ => Err("the Sentinels name a server that is a replica".to_owned()),
         },
         Ok(_) => Ok(()),
-        Err(error) => Err(error.to_string()),
+        Err(broken) => Err(broken.to_string()),
     }
 }
 

@@ -20,12 +20,9 @@ use std::sync::{
     atomic::{AtomicU8, Ordering::Relaxed},
 };
 
-use redis::{
-    Cmd, PushInfo, PushKind, Value,
-    aio::{AsyncPushSender, MultiplexedConnection, SendError},
-};
+use redis::{PushKind, Value};
 
-use super::names::Names;
+use super::{command::Command, names::Names, wire::Wire};
 
 /// What has changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -85,8 +82,8 @@ impl Watch {
     }
 
     /// Starts to hear over a new connection; before it is used for anything else.
-    pub(super) async fn begin(&self, connection: &mut MultiplexedConnection) -> Result<(), String> {
-        let hearing = self.subscribe(connection).await?;
+    pub(super) async fn begin(&self, wire: &Wire) -> Result<(), String> {
+        let hearing = self.subscribe(wire).await?;
         // What changed while we were deaf was not heard.
         self.listener.changed(Change::Everything);
         self.hearing.store(hearing as u8, Relaxed);
@@ -104,7 +101,7 @@ impl Watch {
     }
 
     /// The command that tells the others of `change`, where the server does not do it by itself.
-    pub(super) fn announcement(&self, change: Change<'_>) -> Option<Cmd> {
+    pub(super) fn announcement(&self, change: Change<'_>) -> Option<Command> {
         if self.hearing() != Hearing::Channel {
             return None;
         }
@@ -113,14 +110,14 @@ impl Watch {
             Change::Prefix(prefix) => (b'p', prefix),
             Change::Everything => (b'p', &b""[..]),
         };
-        let mut command = redis::cmd("PUBLISH");
+        let mut command = Command::new("PUBLISH");
         command.arg(self.names.channel()).arg([&self.writer, &[kind][..], bytes].concat());
         Some(command)
     }
 
-    async fn subscribe(&self, connection: &mut MultiplexedConnection) -> Result<Hearing, String> {
+    async fn subscribe(&self, wire: &Wire) -> Result<Hearing, String> {
         if !self.only_channel {
-            let mut command = redis::cmd("CLIENT");
+            let mut command = Command::new("CLIENT");
             command
                 .arg("TRACKING")
                 .arg("ON")
@@ -128,21 +125,21 @@ impl Watch {
                 .arg("PREFIX")
                 .arg(self.names.entry_prefix(b""))
                 .arg("NOLOOP");
-            match connection.send_packed_command(&command).await {
-                Ok(Value::Okay) => return Ok(Hearing::Tracking),
-                Ok(_) => {}
-                Err(error) => return Err(error.to_string()),
+            if answer(wire, &command).await? == Value::Okay {
+                return Ok(Hearing::Tracking);
             }
         }
-        match connection.subscribe(self.names.channel()).await {
-            Ok(()) => Ok(Hearing::Channel),
-            Err(error) if error.is_io_error() => Err(error.to_string()),
-            Err(_) => Ok(Hearing::Nothing),
+        let mut command = Command::new("SUBSCRIBE");
+        command.arg(self.names.channel());
+        match answer(wire, &command).await? {
+            Value::Push { kind: PushKind::Subscribe, .. } => Ok(Hearing::Channel),
+            _ => Ok(Hearing::Nothing),
         }
     }
 
-    fn hear(&self, info: &PushInfo) {
-        match (&info.kind, info.data.as_slice()) {
+    /// What the server says unasked.
+    pub(super) fn hear(&self, kind: &PushKind, said: &[Value]) {
+        match (kind, said) {
             (PushKind::Invalidate, [Value::Array(names)]) => {
                 for name in names {
                     let Value::BulkString(name) = name else { continue };
@@ -169,14 +166,8 @@ impl Watch {
     }
 }
 
-/// Hands the server's unasked words to the watch.
-pub(super) struct Ear(pub(super) Arc<Watch>);
-
-impl AsyncPushSender for Ear {
-    fn send(&self, info: PushInfo) -> Result<(), SendError> {
-        self.0.hear(&info);
-        Ok(())
-    }
+async fn answer(wire: &Wire, command: &Command) -> Result<Value, String> {
+    wire.send(command).await.map_err(|broken| broken.to_string())
 }
 
 #[cfg(test)]
@@ -194,9 +185,9 @@ mod tests {
         }
     }
 
-    fn heard(info: &PushInfo) -> Vec<String> {
+    fn heard(kind: &PushKind, said: &[Value]) -> Vec<String> {
         let listener = Arc::new(Heard::default());
-        Watch::new(Arc::new(Names::new("n")), listener.clone(), 7, false).hear(info);
+        Watch::new(Arc::new(Names::new("n")), listener.clone(), 7, false).hear(kind, said);
         let heard = listener.0.lock().unwrap();
         heard.clone()
     }
@@ -207,7 +198,7 @@ mod tests {
 
     #[test]
     fn pushes_become_changes() {
-        let push = |kind, data| heard(&PushInfo { kind, data });
+        let push = |kind, said: Vec<Value>| heard(&kind, &said);
         let names = Value::Array(vec![text(b"n:v:{a}"), text(b"n:t:{t}"), text(b"n:v:{b^)}"), Value::Nil]);
         assert_eq!(push(PushKind::Invalidate, vec![names]), ["Key([97])", "Key([98, 125])"]);
         assert_eq!(push(PushKind::Invalidate, vec![Value::Nil]), ["Everything"]);

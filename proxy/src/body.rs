@@ -28,7 +28,7 @@ pub enum Body {
     Empty,
     /// All bytes at hand, handed out once.
     Full(Bytes),
-    /// Arriving from a client.
+    /// Arriving from a client. Boxed: a body is handed on often, mostly an empty one, and its size with it.
     Client(Box<ClientBody>),
     /// Arriving from a member.
     Member(Member),

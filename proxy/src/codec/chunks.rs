@@ -1,37 +1,36 @@
 //! A body of unknown length on its way out, in the chunked coding (RFC 9112 §7.1).
 
-use bytes::{BufMut, BytesMut};
 use http::HeaderMap;
 
 use super::put_field;
 
 /// A piece of a body. An empty one would be the end, so it is nothing at all.
-pub(crate) fn put_chunk(data: &[u8], out: &mut BytesMut) {
+pub(crate) fn put_chunk(data: &[u8], out: &mut Vec<u8>) {
     if data.is_empty() {
         return;
     }
     out.reserve(data.len() + 24);
     put_chunk_size(data.len(), out);
-    out.put_slice(data);
-    out.put_slice(b"\r\n");
+    out.extend_from_slice(data);
+    out.extend_from_slice(b"\r\n");
 }
 
 /// What comes before a piece of so many bytes.
-pub(crate) fn put_chunk_size(len: usize, out: &mut BytesMut) {
+pub(crate) fn put_chunk_size(len: usize, out: &mut Vec<u8>) {
     let digits = (usize::BITS - len.leading_zeros()).div_ceil(4).max(1);
     for place in (0..digits).rev() {
-        out.put_u8(HEX[len >> (4 * place) & 15]);
+        out.push(HEX[len >> (4 * place) & 15]);
     }
-    out.put_slice(b"\r\n");
+    out.extend_from_slice(b"\r\n");
 }
 
 /// The end of a body, with trailer fields if there are any.
-pub(crate) fn put_last_chunk(trailers: Option<&HeaderMap>, out: &mut BytesMut) {
-    out.put_slice(b"0\r\n");
+pub(crate) fn put_last_chunk(trailers: Option<&HeaderMap>, out: &mut Vec<u8>) {
+    out.extend_from_slice(b"0\r\n");
     for (name, value) in trailers.into_iter().flatten() {
         put_field(out, name.as_str(), value.as_bytes());
     }
-    out.put_slice(b"\r\n");
+    out.extend_from_slice(b"\r\n");
 }
 
 const HEX: &[u8; 16] = b"0123456789abcdef";
@@ -42,7 +41,7 @@ mod tests {
 
     #[test]
     fn chunks() {
-        let mut out = BytesMut::new();
+        let mut out = Vec::new();
         put_chunk(b"hello, world....", &mut out);
         put_chunk(b"", &mut out);
         put_last_chunk(None, &mut out);
@@ -52,7 +51,7 @@ mod tests {
     #[test]
     fn sizes_are_hexadecimal() {
         for len in [0, 1, 15, 16, 255, 256, 65_535, 65_536, usize::MAX] {
-            let mut out = BytesMut::new();
+            let mut out = Vec::new();
             put_chunk_size(len, &mut out);
             assert_eq!(&out[..], format!("{len:x}\r\n").as_bytes());
         }

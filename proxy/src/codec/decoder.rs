@@ -55,14 +55,14 @@ impl Decoder {
                 Ok(decoded)
             }
             Decoder::Length(_) | Decoder::UntilClose if buffer.is_empty() => Ok(Decoded::NeedMore),
-            Decoder::UntilClose => Ok(Decoded::Data(buffer.split().freeze())),
+            Decoder::UntilClose => Ok(Decoded::Data(take(buffer, buffer.len()))),
             Decoder::Length(left) => {
                 let length = usize::try_from(*left).unwrap_or(usize::MAX).min(buffer.len());
                 *left -= length as u64;
                 if *left == 0 {
                     *self = Decoder::Done;
                 }
-                Ok(Decoded::Data(buffer.split_to(length).freeze()))
+                Ok(Decoded::Data(take(buffer, length)))
             }
         }
     }
@@ -73,5 +73,14 @@ impl Decoder {
             Decoder::Length(left) => usize::try_from(*left).unwrap_or(usize::MAX).min(max),
             _ => max,
         }
+    }
+}
+
+/// The first `length` bytes of the buffer. Of one that has no room beyond them nothing is left to be shared.
+fn take(buffer: &mut BytesMut, length: usize) -> Bytes {
+    if length == buffer.capacity() {
+        std::mem::take(buffer).freeze()
+    } else {
+        buffer.split_to(length).freeze()
     }
 }

@@ -6,7 +6,7 @@
 
 use std::ops::Range;
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 
 use super::spare_map;
@@ -20,23 +20,29 @@ pub(crate) struct Fields {
 
 /// Which fields that speak of a message's end, or of its connection, are there.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct Notable {
-    pub(crate) connection: bool,
-    pub(crate) content_length: bool,
-    pub(crate) transfer_encoding: bool,
-    pub(crate) expect: bool,
-    pub(crate) te: bool,
-}
+pub(crate) struct Notable(u8);
 
 impl Notable {
-    fn note(&mut self, name: &str) {
-        match name {
-            "connection" => self.connection = true,
-            "content-length" => self.content_length = true,
-            "transfer-encoding" => self.transfer_encoding = true,
-            "expect" => self.expect = true,
-            "te" => self.te = true,
-            _ => {}
+    pub(crate) const CONNECTION: Notable = Notable(1);
+    pub(crate) const CONTENT_LENGTH: Notable = Notable(2);
+    pub(crate) const TRANSFER_ENCODING: Notable = Notable(4);
+    pub(crate) const EXPECT: Notable = Notable(8);
+    pub(crate) const TE: Notable = Notable(16);
+    const NONE: Notable = Notable(0);
+
+    /// Whether any of `some` is there.
+    pub(crate) fn has(self, some: Notable) -> bool {
+        self.0 & some.0 != 0
+    }
+
+    fn of(name: &HeaderName) -> Notable {
+        match name.as_str() {
+            "connection" => Notable::CONNECTION,
+            "content-length" => Notable::CONTENT_LENGTH,
+            "transfer-encoding" => Notable::TRANSFER_ENCODING,
+            "expect" => Notable::EXPECT,
+            "te" => Notable::TE,
+            _ => Notable::NONE,
         }
     }
 }
@@ -51,7 +57,7 @@ pub(crate) fn read_fields(
     for Range { start, end } in lines {
         let line = &head[start..end];
         let colon = memchr::memchr(b':', line).ok_or(BadField)?;
-        let name = read_name(&line[..colon])?;
+        let (name, notable) = read_name(&line[..colon])?;
         let mut value = &line[colon + 1..];
         while let [b' ' | b'\t', rest @ ..] = value {
             value = rest;
@@ -62,20 +68,31 @@ pub(crate) fn read_fields(
         }
         let value = head.slice(begin..begin + value.len());
         let value = HeaderValue::from_maybe_shared(value).map_err(|_| BadField)?;
-        fields.notable.note(name.as_str());
+        fields.notable.0 |= notable.0;
         fields.map.append(name, value);
     }
     Ok(fields)
 }
 
-fn read_name(name: &[u8]) -> Result<HeaderName, BadField> {
-    match usual_name(name) {
-        Some(name) => Ok(name),
-        None => HeaderName::from_bytes(name).map_err(|_| BadField),
+fn read_name(name: &[u8]) -> Result<(HeaderName, Notable), BadField> {
+    if let Some(name) = usual_name(name) {
+        return Ok((name, Notable::NONE));
     }
+    Ok(match name {
+        b"Connection" | b"connection" => (header::CONNECTION, Notable::CONNECTION),
+        b"Content-Length" | b"content-length" => (header::CONTENT_LENGTH, Notable::CONTENT_LENGTH),
+        b"Transfer-Encoding" | b"transfer-encoding" => {
+            (header::TRANSFER_ENCODING, Notable::TRANSFER_ENCODING)
+        }
+        name => {
+            let name = HeaderName::from_bytes(name).map_err(|_| BadField)?;
+            let notable = Notable::of(&name);
+            (name, notable)
+        }
+    })
 }
 
-/// The name for which these bytes are one of the two spellings that clients and servers use.
+/// The name for which these bytes are one of the two spellings that clients and servers use; of none that is notable.
 fn usual_name(name: &[u8]) -> Option<HeaderName> {
     Some(match name {
         b"Host" | b"host" => header::HOST,
@@ -86,9 +103,7 @@ fn usual_name(name: &[u8]) -> Option<HeaderName> {
         b"Accept-Ranges" | b"accept-ranges" => header::ACCEPT_RANGES,
         b"Authorization" | b"authorization" => header::AUTHORIZATION,
         b"Cache-Control" | b"cache-control" => header::CACHE_CONTROL,
-        b"Connection" | b"connection" => header::CONNECTION,
         b"Content-Encoding" | b"content-encoding" => header::CONTENT_ENCODING,
-        b"Content-Length" | b"content-length" => header::CONTENT_LENGTH,
         b"Content-Type" | b"content-type" => header::CONTENT_TYPE,
         b"Cookie" | b"cookie" => header::COOKIE,
         b"Date" | b"date" => header::DATE,
@@ -102,7 +117,6 @@ fn usual_name(name: &[u8]) -> Option<HeaderName> {
         b"Referer" | b"referer" => header::REFERER,
         b"Server" | b"server" => header::SERVER,
         b"Set-Cookie" | b"set-cookie" => header::SET_COOKIE,
-        b"Transfer-Encoding" | b"transfer-encoding" => header::TRANSFER_ENCODING,
         b"Vary" | b"vary" => header::VARY,
         _ => return None,
     })
@@ -125,12 +139,11 @@ pub(crate) fn lists_option(value: &HeaderValue, option: &str) -> bool {
 
 /// One field line.
 #[inline]
-pub(crate) fn put_field(out: &mut BytesMut, name: &str, value: &[u8]) {
-    out.reserve(name.len() + value.len() + 4);
-    out.put_slice(name.as_bytes());
-    out.put_slice(b": ");
-    out.put_slice(value);
-    out.put_slice(b"\r\n");
+pub(crate) fn put_field(out: &mut Vec<u8>, name: &str, value: &[u8]) {
+    out.extend_from_slice(name.as_bytes());
+    out.extend_from_slice(b": ");
+    out.extend_from_slice(value);
+    out.extend_from_slice(b"\r\n");
 }
 
 #[cfg(test)]
@@ -150,13 +163,14 @@ mod tests {
 
     #[test]
     fn usual_spellings_are_names() {
-        let usual = "Host User-Agent Accept Accept-Encoding Accept-Language Accept-Ranges Authorization Cache-Control \
-            Connection Content-Encoding Content-Length Content-Type Cookie Date ETag Expires If-Modified-Since \
-            If-None-Match Last-Modified Location Origin Referer Server Set-Cookie Transfer-Encoding Vary";
+        let usual = "Host User-Agent Accept Accept-Encoding Accept-Language Accept-Ranges Authorization Cache-Control Content-Encoding \
+            Content-Type Cookie Date ETag Expires If-Modified-Since If-None-Match Last-Modified \
+            Location Origin Referer Server Set-Cookie Vary";
         for spelling in usual.split(' ') {
             for spelling in [spelling.to_owned(), spelling.to_ascii_lowercase()] {
                 let name = usual_name(spelling.as_bytes()).expect("a usual one");
                 assert_eq!(name, HeaderName::from_bytes(spelling.as_bytes()).unwrap());
+                assert_eq!(Notable::of(&name), Notable::NONE);
             }
         }
         assert_eq!(usual_name(b"hOST"), None);
@@ -164,11 +178,19 @@ mod tests {
 
     #[test]
     fn what_decides_about_a_message_is_noted_in_any_spelling() {
-        let notable = |text: &str| read(text.as_bytes()).unwrap().unwrap().notable;
-        assert_eq!(notable("Accept: x\r\n\r\n"), Notable::default());
-        let all = "CONNECTION: x\r\ncontent-Length: 1\r\nTransfer-encoding: y\r\nEXPECT: z\r\nTe: \r\n\r\n";
-        let Notable { connection, content_length, transfer_encoding, expect, te } = notable(all);
-        assert!(connection && content_length && transfer_encoding && expect && te);
+        for (name, notable) in [
+            ("Connection", Notable::CONNECTION),
+            ("Content-Length", Notable::CONTENT_LENGTH),
+            ("Transfer-Encoding", Notable::TRANSFER_ENCODING),
+            ("Expect", Notable::EXPECT),
+            ("TE", Notable::TE),
+            ("X", Notable::NONE),
+        ] {
+            for spelling in [name.to_owned(), name.to_ascii_lowercase(), name.to_ascii_uppercase()] {
+                let text = format!("Host: a\r\n{spelling}: x\r\nAccept: b\r\n\r\n");
+                assert_eq!(read(text.as_bytes()).unwrap().unwrap().notable, notable, "{spelling}");
+            }
+        }
     }
 
     const PIECES: &str =

@@ -7,6 +7,7 @@
 //! | `lines.rs` | where the lines of a head end |
 //! | `fields.rs` | field lines, read and written |
 //! | `spare_maps.rs` | maps of fields that serve again |
+//! | `pending.rs` | what waits for a socket |
 //! | `chunks.rs` | the chunked coding, written |
 //!
 //! What is particular to one side stands there: `connection/http_1/` reads requests and writes answers, `upstream/h1/` the
@@ -17,6 +18,7 @@ mod chunks;
 mod decoder;
 mod fields;
 mod lines;
+mod pending;
 mod spare_maps;
 
 pub(crate) use chunked::ChunkedError;
@@ -24,4 +26,5 @@ pub(crate) use chunks::{put_chunk, put_chunk_size, put_last_chunk};
 pub(crate) use decoder::{Decoded, Decoder};
 pub(crate) use fields::{BadField, Fields, Notable, has_option, lists_option, put_field, read_fields};
 pub(crate) use lines::{BadLine, Lines, lines_end_in_crlf};
+pub(crate) use pending::Pending;
 pub(crate) use spare_maps::{give_back, spare_map};

@@ -26,20 +26,9 @@ impl<'a> Host<'a> {
         if text.is_empty() || text.len() > HOST_LEN_MAX {
             return Err(TargetError::Host);
         }
-        let is_address = text[0] == b'[';
-        let name_len = if is_address {
-            text.iter().position(|byte| *byte == b']').ok_or(TargetError::Host)? + 1
-        } else {
-            text.iter().position(|byte| *byte == b':').unwrap_or(text.len())
-        };
-        let (name, rest) = text.split_at(name_len);
-        if !is_address && !is_name(name) {
-            return Err(TargetError::Host);
-        }
+        let name_len = if text[0] == b'[' { address_len(text) } else { name_len(text) };
+        let (name, rest) = text.split_at(name_len.ok_or(TargetError::Host)?);
         let name = std::str::from_utf8(name).map_err(|_| TargetError::Host)?;
-        if is_address {
-            name[1..name.len() - 1].parse::<Ipv6Addr>().map_err(|_| TargetError::Host)?;
-        }
         let port = match rest {
             // `host:` is grammatical: an empty port is the default one.
             [] | [b':'] => None,
@@ -68,19 +57,27 @@ impl<'a> Host<'a> {
     }
 }
 
-/// Labels of letters, digits, `-` and `_` between single dots, and perhaps the root's final dot.
-fn is_name(name: &[u8]) -> bool {
+/// How long the name is at the front of `text`: labels of letters, digits, `-` and `_` between single dots, and perhaps the
+/// root's final dot.
+fn name_len(text: &[u8]) -> Option<usize> {
     let mut label_begins = true;
-    for byte in name {
+    for (at, byte) in text.iter().enumerate() {
         match byte {
-            b'.' if label_begins => return false,
+            b'a'..=b'z' | b'0'..=b'9' | b'A'..=b'Z' | b'-' | b'_' => label_begins = false,
+            b'.' if label_begins => return None,
             b'.' => label_begins = true,
-            b'-' | b'_' => label_begins = false,
-            byte if byte.is_ascii_alphanumeric() => label_begins = false,
-            _ => return false,
+            b':' => return (at > 0).then_some(at),
+            _ => return None,
         }
     }
-    !name.is_empty()
+    Some(text.len())
+}
+
+/// How long the IPv6 address is at the front of `text`, with its brackets.
+fn address_len(text: &[u8]) -> Option<usize> {
+    let end = text.iter().position(|byte| *byte == b']')?;
+    let address = std::str::from_utf8(&text[1..end]).ok()?;
+    address.parse::<Ipv6Addr>().is_ok().then_some(end + 1)
 }
 
 fn parse_port(digits: &[u8]) -> Result<u16, TargetError> {

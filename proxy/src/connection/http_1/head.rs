@@ -126,15 +126,7 @@ fn begins_well(buffer: &[u8]) -> Result<(), Fault> {
 
 /// Takes the head with these `lines` off the buffer.
 fn read(buffer: &mut BytesMut, lines: &Lines<'_>) -> Result<Head, Fault> {
-    // Values are parts of it: it holds nothing else.
-    let whole = match buffer.len() == lines.length {
-        true => std::mem::take(buffer).freeze(),
-        false => {
-            let whole = Bytes::copy_from_slice(&buffer[..lines.length]);
-            buffer.advance(lines.length);
-            whole
-        }
-    };
+    let whole = take_front(buffer, lines.length);
     let mut ranges = lines.ranges();
     let line = ranges.next().ok_or(Fault::Syntax)?;
     let mut parts = Request::new(()).into_parts().0;
@@ -142,6 +134,16 @@ fn read(buffer: &mut BytesMut, lines: &Lines<'_>) -> Result<Head, Fault> {
     let fields = read_fields(&whole, ranges, lines.count() - 1 + FIELDS_ADDED_LATER)?;
     parts.headers = fields.map;
     understand(parts, fields.notable)
+}
+
+/// The head's bytes in memory of their own: fields are parts of it, and keep nothing else alive.
+fn take_front(buffer: &mut BytesMut, length: usize) -> Bytes {
+    if length == buffer.capacity() {
+        return std::mem::take(buffer).freeze();
+    }
+    let whole = Bytes::copy_from_slice(&buffer[..length]);
+    buffer.advance(length);
+    whole
 }
 
 /// `method SP target SP HTTP/1.0|1.1`
@@ -173,20 +175,23 @@ fn too_long(head: &[u8], len_max: usize) -> Fault {
 fn understand(parts: Parts, notable: Notable) -> Result<Head, Fault> {
     let is_http_11 = parts.version == Version::HTTP_11;
     let headers = &parts.headers;
-    let is_framed = notable.content_length || notable.transfer_encoding;
+    let is_framed = notable.has(Notable::CONTENT_LENGTH) || notable.has(Notable::TRANSFER_ENCODING);
     let length = if is_framed { length(headers, is_http_11)? } else { Length::Bytes(0) };
     let has_body = length != Length::Bytes(0);
     if parts.method == Method::CONNECT && has_body {
         return Err(Fault::ConnectWithBody);
     }
-    let keep_alive = match notable.connection {
+    let keep_alive = match notable.has(Notable::CONNECTION) {
         true => !has_option(headers, "close") && (is_http_11 || has_option(headers, "keep-alive")),
         false => is_http_11,
     };
     let is_value = |value: &HeaderValue| value.as_bytes().eq_ignore_ascii_case(b"100-continue");
-    let expects_continue =
-        notable.expect && is_http_11 && has_body && headers.get(header::EXPECT).is_some_and(is_value);
-    let takes_trailers = notable.te && is_http_11 && headers.get_all(header::TE).iter().any(takes_trailers);
+    let expects_continue = notable.has(Notable::EXPECT)
+        && is_http_11
+        && has_body
+        && headers.get(header::EXPECT).is_some_and(is_value);
+    let takes_trailers =
+        notable.has(Notable::TE) && is_http_11 && headers.get_all(header::TE).iter().any(takes_trailers);
     Ok(Head { length, keep_alive, expects_continue, takes_trailers, parts })
 }
 

@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use http::{HeaderValue, Response, header, uri::Scheme};
 use http_body::Body;
 use parking_lot::Mutex;
@@ -117,10 +117,10 @@ impl Connection {
     /// Serves requests as long as one follows another.
     async fn serve_on(&mut self, first: Result<Head, NoHead>, farewell: &mut Farewell<impl Future>) -> Then {
         let mut next = first;
-        let mut out = BytesMut::new();
+        let mut memory = Vec::new();
         loop {
             let then = match next {
-                Ok(head) => self.answer(head, &mut out).await,
+                Ok(head) => self.answer(head, &mut memory).await,
                 Err(NoHead::Fault(fault)) => self.refuse(fault).await,
                 Err(NoHead::Quiet) => return Then::Next,
                 Err(NoHead::End) => return Then::End,
@@ -168,7 +168,7 @@ impl Connection {
     }
 
     /// Has a request answered, and writes the answer.
-    async fn answer(&mut self, mut head: Head, out: &mut BytesMut) -> Then {
+    async fn answer(&mut self, mut head: Head, memory: &mut Vec<u8>) -> Then {
         self.served += 1;
         let arrived = Instant::now();
         let asked = Asked::by(&head);
@@ -190,7 +190,7 @@ impl Connection {
         // Not kept while the answer is on its way.
         drop(head);
         match answered {
-            Some(response) => self.send(response, asked, arrived + self.timeouts.request, out).await,
+            Some(response) => self.send(response, asked, arrived + self.timeouts.request, memory).await,
             // Nobody is there to hear it.
             None => Then::Gone,
         }
@@ -209,17 +209,17 @@ impl Connection {
             note.failed(response.status(), &fault);
             note.answered(response)
         };
-        self.send(response, Asked::by_nobody(), latest, &mut BytesMut::new()).await;
+        self.send(response, Asked::by_nobody(), latest, &mut Vec::new()).await;
         Then::Close
     }
 
-    /// Writes an answer by way of `out`, as fast as the client takes it; `latest` it must have all of it.
+    /// Writes an answer by way of `memory`, as fast as the client takes it; `latest` it must have all of it.
     async fn send<B>(
         &mut self,
         response: Response<B>,
         asked: Asked,
         latest: Instant,
-        out: &mut BytesMut,
+        memory: &mut Vec<u8>,
     ) -> Then
     where
         B: Body<Data = Bytes, Error = BodyError> + Unpin,
@@ -228,7 +228,7 @@ impl Connection {
         let can_stay = self.wire.lock().answer()
             && self.served < self.limits.requests
             && self.closing.has_changed().is_ok();
-        let mut outbound = Outbound::new(std::mem::take(out), &parts, &body.size_hint(), (asked, can_stay));
+        let mut outbound = Outbound::new(std::mem::take(memory), &parts, &body.size_hint(), (asked, can_stay));
         give_back(parts.headers);
         let written = self.write(&mut outbound, &mut body, latest).await;
         // Counts, the log, the member's connection: whatever waits for the end of the body.
@@ -244,7 +244,7 @@ impl Connection {
         match tunnel {
             Some(tunnel) => Then::Tunnel(tunnel),
             None if outbound.keep_alive && (is_whole || self.drain().await) => {
-                *out = outbound.into_buffer();
+                *memory = outbound.into_memory();
                 Then::Next
             }
             None if is_whole && !asked.keep_alive => Then::End,

@@ -13,7 +13,7 @@ use std::{
     task::{Context, Poll, Waker, ready},
 };
 
-use bytes::{Buf, BufMut, Bytes, BytesMut};
+use bytes::Bytes;
 use http::{HeaderMap, StatusCode, Version};
 use tokio::io::{AsyncReadExt as _, ReadBuf};
 
@@ -25,6 +25,7 @@ use super::{
 use crate::{
     alarm::Alarm,
     body::BodyError,
+    codec::Pending,
     headers::strip_hop_by_hop,
     tunnel::{Stream, Tunnel},
 };
@@ -34,7 +35,7 @@ pub(super) struct Wire {
     stream: Box<dyn Stream>,
     pub(super) inbound: Inbound,
     /// What is said before the answer: 100, and the interim responses of a member.
-    early: BytesMut,
+    early: Pending,
     /// The number of the request under way. Whoever holds on to an earlier one has nothing to do with this one.
     number: u64,
     /// The request's answer has not begun.
@@ -64,7 +65,7 @@ impl Wire {
         Wire {
             stream,
             inbound,
-            early: BytesMut::new(),
+            early: Pending::default(),
             number: 0,
             is_open: false,
             takes_interims: false,
@@ -114,7 +115,7 @@ impl Wire {
         }
         let mut headers = headers.clone();
         strip_hop_by_hop(&mut headers);
-        put_interim(status, &headers, &mut self.early);
+        put_interim(status, &headers, self.early.room());
         // Nobody waits for it: the next to write does.
         let mut cx = Context::from_waker(Waker::noop());
         let _ = self.poll_early(&mut cx);
@@ -174,7 +175,7 @@ impl Wire {
                 }
             }
             if std::mem::take(&mut self.awaits_continue) && self.is_open && self.inbound.is_empty() {
-                self.early.put_slice(b"HTTP/1.1 100 Continue\r\n\r\n");
+                self.early.room().extend_from_slice(b"HTTP/1.1 100 Continue\r\n\r\n");
             }
             if self.is_open
                 && let Poll::Ready(Err(error)) = self.poll_early(cx)
@@ -231,13 +232,13 @@ impl Wire {
             return Poll::Ready(Ok(()));
         }
         while !self.early.is_empty() {
-            let written = ready!(Pin::new(&mut *self.stream).poll_write(cx, &self.early))?;
+            let written = ready!(Pin::new(&mut *self.stream).poll_write(cx, self.early.rest()))?;
             if written == 0 {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
             self.early.advance(written);
         }
-        self.early = BytesMut::new();
+        self.early = Pending::default();
         Pin::new(&mut *self.stream).poll_flush(cx)
     }
 }

@@ -19,14 +19,14 @@ use std::{
     time::SystemTime,
 };
 
-use bytes::{Buf, BufMut, Bytes, BytesMut};
+use bytes::{Buf, Bytes};
 use http::{HeaderMap, Method, StatusCode, Version, response};
 use http_body::{Body, Frame, SizeHint};
 use tokio::io::AsyncWrite;
 
 use super::head::Head;
 use crate::{
-    codec::{lists_option, put_chunk, put_chunk_size, put_field, put_last_chunk},
+    codec::{Pending, lists_option, put_chunk, put_chunk_size, put_field, put_last_chunk},
     http_cache::Moment,
 };
 
@@ -68,7 +68,7 @@ impl Asked {
 #[derive(Debug)]
 pub(super) struct Outbound {
     /// Encoded and waiting for the socket.
-    out: BytesMut,
+    out: Pending,
     /// A large piece that follows `out` without being copied into it.
     large: Bytes,
     /// What ends that piece.
@@ -96,16 +96,18 @@ enum Coding {
 }
 
 impl Outbound {
-    /// Writes the head of an answer whose body is of such a size into `out`, which is empty. `can_stay` says whether we
-    /// would take another request.
+    /// Writes the head of an answer whose body is of such a size into `memory`, whatever stands there. `can_stay` says
+    /// whether we would take another request.
     pub(super) fn new(
-        mut out: BytesMut,
+        memory: Vec<u8>,
         parts: &response::Parts,
         size: &SizeHint,
         (asked, can_stay): (Asked, bool),
     ) -> Self {
+        let mut pending = Pending::within(memory);
+        let out = pending.room();
         out.reserve(HEAD_ROOM);
-        put_status(asked.is_http_11, parts.status, &mut out);
+        put_status(asked.is_http_11, parts.status, out);
         let (mut stated, mut says_close, mut has_date) = (None, false, false);
         for (name, value) in &parts.headers {
             match name.as_str() {
@@ -117,7 +119,7 @@ impl Outbound {
                 "transfer-encoding" => {}
                 name => {
                     has_date |= name == "date";
-                    put_field(&mut out, name, value.as_bytes());
+                    put_field(out, name, value.as_bytes());
                 }
             }
         }
@@ -125,32 +127,32 @@ impl Outbound {
         let coding = coding(parts.status, asked, size.exact().or(stated));
         let keep_alive = asked.keep_alive && can_stay && !says_close && coding != Coding::UntilClose;
         match coding {
-            Coding::Length(length) => put_length(length, &mut out),
-            Coding::Chunked { .. } => out.put_slice(b"transfer-encoding: chunked\r\n"),
+            Coding::Length(length) => put_length(length, out),
+            Coding::Chunked { .. } => out.extend_from_slice(b"transfer-encoding: chunked\r\n"),
             // What a GET would have been told.
             Coding::Nothing if asked.is_head || parts.status == StatusCode::NOT_MODIFIED => {
                 let of_body = size.exact().filter(|length| *length > 0);
                 if let Some(length) = stated.or(of_body) {
-                    put_length(length, &mut out);
+                    put_length(length, out);
                 }
             }
             Coding::Nothing | Coding::UntilClose => {}
         }
         if parts.status == StatusCode::SWITCHING_PROTOCOLS {
-            out.put_slice(b"connection: upgrade\r\n");
+            out.extend_from_slice(b"connection: upgrade\r\n");
         } else if asked.is_connect && parts.status.is_success() {
             // What follows is no HTTP.
         } else if !keep_alive {
-            out.put_slice(b"connection: close\r\n");
+            out.extend_from_slice(b"connection: close\r\n");
         } else if !asked.is_http_11 {
-            out.put_slice(b"connection: keep-alive\r\n");
+            out.extend_from_slice(b"connection: keep-alive\r\n");
         }
         if !has_date {
-            put_date(&mut out);
+            put_date(out);
         }
-        out.put_slice(b"\r\n");
+        out.extend_from_slice(b"\r\n");
         Outbound {
-            out,
+            out: pending,
             large: Bytes::new(),
             tail: b"",
             coding,
@@ -161,10 +163,9 @@ impl Outbound {
         }
     }
 
-    /// The buffer, for the next answer; nothing of one that has become large.
-    pub(super) fn into_buffer(mut self) -> BytesMut {
-        self.out.clear();
-        if self.out.capacity() <= GATHER { self.out } else { BytesMut::new() }
+    /// The memory, for the next answer; nothing of one that has become large.
+    pub(super) fn into_memory(self) -> Vec<u8> {
+        self.out.into_memory(GATHER)
     }
 
     /// Everything has been given to the socket.
@@ -214,9 +215,10 @@ impl Outbound {
         while !self.is_drained() {
             let stream = Pin::new(&mut *stream);
             let written = if self.large.is_empty() && self.tail.is_empty() {
-                ready!(stream.poll_write(cx, &self.out))?
+                ready!(stream.poll_write(cx, self.out.rest()))?
             } else {
-                let slices = [IoSlice::new(&self.out), IoSlice::new(&self.large), IoSlice::new(self.tail)];
+                let slices =
+                    [IoSlice::new(self.out.rest()), IoSlice::new(&self.large), IoSlice::new(self.tail)];
                 ready!(stream.poll_write_vectored(cx, &slices))?
             };
             if written == 0 {
@@ -249,17 +251,17 @@ impl Outbound {
             Coding::Nothing => return Ok(()),
             Coding::Length(left) => *left = left.checked_sub(data.len() as u64).ok_or(Broken::Length)?,
             Coding::Chunked { .. } if data.len() <= COPY_MAX => {
-                put_chunk(&data, &mut self.out);
+                put_chunk(&data, self.out.room());
                 return Ok(());
             }
             Coding::Chunked { .. } => {
-                put_chunk_size(data.len(), &mut self.out);
+                put_chunk_size(data.len(), self.out.room());
                 self.tail = b"\r\n";
             }
             Coding::UntilClose => {}
         }
         if data.len() <= COPY_MAX {
-            self.out.extend_from_slice(&data);
+            self.out.room().extend_from_slice(&data);
         } else {
             self.large = data;
         }
@@ -272,7 +274,9 @@ impl Outbound {
             Coding::Length(left) if left > 0 => return Err(Broken::Length),
             // Behind a large piece the last chunk is all there can be: no trailers have come.
             Coding::Chunked { .. } if !self.tail.is_empty() => self.tail = b"\r\n0\r\n\r\n",
-            Coding::Chunked { trailers: takes } => put_last_chunk(trailers.filter(|_| takes), &mut self.out),
+            Coding::Chunked { trailers: takes } => {
+                put_last_chunk(trailers.filter(|_| takes), self.out.room());
+            }
             Coding::Nothing | Coding::Length(_) | Coding::UntilClose => {}
         }
         Ok(())
@@ -308,23 +312,23 @@ fn length(digits: &[u8]) -> Option<u64> {
 }
 
 /// An interim response as it goes over the wire.
-pub(super) fn put_interim(status: StatusCode, headers: &HeaderMap, out: &mut BytesMut) {
+pub(super) fn put_interim(status: StatusCode, headers: &HeaderMap, out: &mut Vec<u8>) {
     put_status(true, status, out);
     for (name, value) in headers {
         put_field(out, name.as_str(), value.as_bytes());
     }
-    out.put_slice(b"\r\n");
+    out.extend_from_slice(b"\r\n");
 }
 
-fn put_status(is_http_11: bool, status: StatusCode, out: &mut BytesMut) {
-    out.put_slice(if is_http_11 { b"HTTP/1.1 " } else { b"HTTP/1.0 " });
-    out.put_slice(status.as_str().as_bytes());
-    out.put_slice(b" ");
-    out.put_slice(status.canonical_reason().unwrap_or_default().as_bytes());
-    out.put_slice(b"\r\n");
+fn put_status(is_http_11: bool, status: StatusCode, out: &mut Vec<u8>) {
+    out.extend_from_slice(if is_http_11 { b"HTTP/1.1 " } else { b"HTTP/1.0 " });
+    out.extend_from_slice(status.as_str().as_bytes());
+    out.extend_from_slice(b" ");
+    out.extend_from_slice(status.canonical_reason().unwrap_or_default().as_bytes());
+    out.extend_from_slice(b"\r\n");
 }
 
-fn put_length(length: u64, out: &mut BytesMut) {
+fn put_length(length: u64, out: &mut Vec<u8>) {
     let mut digits = [0; 20];
     let mut at = digits.len();
     let mut left = length;
@@ -338,7 +342,7 @@ fn put_length(length: u64, out: &mut BytesMut) {
 }
 
 /// Who passes on an answer without a date dates it (RFC 9110 §6.6.1). The text is made once a second.
-fn put_date(out: &mut BytesMut) {
+fn put_date(out: &mut Vec<u8>) {
     let now = Moment::from_system(SystemTime::now());
     DATE.with_borrow_mut(|(second, text)| {
         if *second != now.secs() || text.is_empty() {
@@ -363,6 +367,8 @@ const GATHER: usize = 16 << 10;
 #[cfg(test)]
 mod tests {
     use std::collections::VecDeque;
+
+    use bytes::BytesMut;
 
     use http::{HeaderValue, Response, header};
     use http_body_util::{BodyExt as _, Full, StreamBody};
@@ -417,7 +423,7 @@ mod tests {
     where
         B: Body<Data = Bytes> + Unpin,
     {
-        let mut outbound = Outbound::new(BytesMut::new(), parts, &body.size_hint(), (asked, true));
+        let mut outbound = Outbound::new(Vec::new(), parts, &body.size_hint(), (asked, true));
         let mut cx = Context::from_waker(std::task::Waker::noop());
         let mut socket = Narrow(width, Vec::new());
         while !outbound.is_done() {

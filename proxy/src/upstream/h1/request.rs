@@ -5,7 +5,6 @@
 
 use std::fmt::Debug;
 
-use bytes::{BufMut, BytesMut};
 use http::{HeaderMap, Method, StatusCode, header, uri::PathAndQuery};
 
 use crate::codec::put_field;
@@ -50,13 +49,13 @@ impl<'r> RequestHead<'r> {
 }
 
 impl RequestHead<'_> {
-    pub(crate) fn write(&self, sending: Sending, out: &mut BytesMut) {
+    pub(crate) fn write(&self, sending: Sending, out: &mut Vec<u8>) {
         let target = if self.target.as_str().is_empty() { "/" } else { self.target.as_str() };
         out.reserve(256 + target.len() + self.headers.len() * 48);
-        out.put_slice(self.method.as_str().as_bytes());
-        out.put_u8(b' ');
-        out.put_slice(target.as_bytes());
-        out.put_slice(b" HTTP/1.1\r\n");
+        out.extend_from_slice(self.method.as_str().as_bytes());
+        out.push(b' ');
+        out.extend_from_slice(target.as_bytes());
+        out.extend_from_slice(b" HTTP/1.1\r\n");
         for (name, value) in self.headers {
             if name == header::CONTENT_LENGTH || name == header::TRANSFER_ENCODING {
                 continue;
@@ -76,7 +75,7 @@ impl RequestHead<'_> {
             Sending::Length(length) => put_field(out, "content-length", length.to_string().as_bytes()),
             Sending::Chunked => put_field(out, "transfer-encoding", b"chunked"),
         }
-        out.put_slice(b"\r\n");
+        out.extend_from_slice(b"\r\n");
     }
 }
 
@@ -90,7 +89,7 @@ mod tests {
         headers.insert("host", HeaderValue::from_static("a.test"));
         headers.insert("content-length", HeaderValue::from_static("99"));
         headers.insert("transfer-encoding", HeaderValue::from_static("gzip, chunked"));
-        let mut out = BytesMut::new();
+        let mut out = Vec::new();
         let target = PathAndQuery::from_static("/x?y");
         RequestHead {
             method,
@@ -101,7 +100,7 @@ mod tests {
             takes_trailers: false,
         }
         .write(sending, &mut out);
-        String::from_utf8(out.to_vec()).unwrap()
+        String::from_utf8(out).unwrap()
     }
 
     #[test]

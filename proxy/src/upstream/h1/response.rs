@@ -56,7 +56,7 @@ pub(crate) fn parse(buffer: &mut BytesMut, request: &Method) -> Result<Option<Re
     let Fields { map: headers, notable } =
         read_fields(&whole, ranges, lines.count() - 1 + FIELDS_ADDED_LATER)?;
     let framing = framing(status, (&headers, notable), request, is_http_11)?;
-    let stays = if notable.connection { stays_open(&headers, is_http_11) } else { is_http_11 };
+    let stays = if notable.has(Notable::CONNECTION) { stays_open(&headers, is_http_11) } else { is_http_11 };
     let keep_alive = stays && framing != Framing::UntilClose;
     Ok(Some(ResponseHead { status, headers, framing, keep_alive }))
 }
@@ -94,8 +94,9 @@ fn framing(
     request: &Method,
     is_http_11: bool,
 ) -> Result<Framing, ResponseError> {
-    let length = if notable.content_length { content_length(headers)? } else { None };
-    let coding = if notable.transfer_encoding { transfer_coding(headers)? } else { Coding::None };
+    let length = if notable.has(Notable::CONTENT_LENGTH) { content_length(headers)? } else { None };
+    let coding =
+        if notable.has(Notable::TRANSFER_ENCODING) { transfer_coding(headers)? } else { Coding::None };
     let is_ambiguous = match coding {
         Coding::None => false,
         Coding::Chunked => length.is_some() || !is_http_11,

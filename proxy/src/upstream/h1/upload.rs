@@ -1,26 +1,26 @@
 //! A request on its way to a member: the head, then the body as the client sends it.
 
 use std::{
-    io,
+    io::{self, IoSlice},
     pin::Pin,
     task::{Context, Poll, ready},
 };
 
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::{Buf, Bytes};
 use http_body::Body as _;
 use tokio::io::AsyncWrite;
 
 use super::request::{RequestHead, Sending};
 use crate::{
     body::{Body, BodyError},
-    codec::{put_chunk, put_last_chunk},
+    codec::{Pending, put_chunk, put_last_chunk},
 };
 
 /// What is still to be written.
 #[derive(Debug)]
 pub(crate) struct Upload {
     /// Encoded and waiting for the socket.
-    out: BytesMut,
+    out: Pending,
     /// A large piece that follows `out` without being copied into it.
     large: Bytes,
     /// Nothing when the body has been read to its end.
@@ -32,14 +32,15 @@ pub(crate) struct Upload {
 }
 
 impl Upload {
-    pub(crate) fn new(head: RequestHead<'_>, body: Body) -> Self {
+    /// Encodes into `memory`, whatever stands there.
+    pub(crate) fn new(head: RequestHead<'_>, body: Body, memory: Vec<u8>) -> Self {
         let sending = match body.size_hint().exact() {
             Some(0) => Sending::Nothing,
             Some(length) => Sending::Length(length),
             None => Sending::Chunked,
         };
-        let mut out = BytesMut::new();
-        head.write(sending, &mut out);
+        let mut out = Pending::within(memory);
+        head.write(sending, out.room());
         let left = if let Sending::Length(length) = sending { length } else { 0 };
         let body = Some(body);
         Upload { out, large: Bytes::new(), body, sending, left, finished: false }
@@ -48,6 +49,11 @@ impl Upload {
     /// Everything has been written.
     pub(crate) fn is_finished(&self) -> bool {
         self.finished
+    }
+
+    /// The memory, for the next request; nothing of one that has become large.
+    pub(crate) fn take_memory(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.out).into_memory(MEMORY_MAX)
     }
 
     /// Writes as much as the socket takes and the client gives. Ready when all is written.
@@ -75,7 +81,7 @@ impl Upload {
 
     /// Reads from the body while there is room. Ready when there is none or the body has ended.
     fn poll_fill(&mut self, cx: &mut Context<'_>) -> Result<Poll<()>, UploadError> {
-        while self.large.is_empty() && self.out.len() < COPY_MAX {
+        while self.large.is_empty() && self.out.len() < GATHER {
             let Some(body) = &mut self.body else { return Ok(Poll::Ready(())) };
             if self.sending == Sending::Nothing {
                 self.body = None;
@@ -101,7 +107,7 @@ impl Upload {
             return Ok(());
         }
         if self.sending == Sending::Chunked {
-            put_chunk(&data, &mut self.out);
+            put_chunk(&data, self.out.room());
             return Ok(());
         }
         self.left =
@@ -109,7 +115,7 @@ impl Upload {
         if data.len() > COPY_MAX {
             self.large = data;
         } else {
-            self.out.extend_from_slice(&data);
+            self.out.room().extend_from_slice(&data);
         }
         Ok(())
     }
@@ -120,7 +126,7 @@ impl Upload {
             return Err(UploadError::Client(BodyError::LengthBroken));
         }
         if self.sending == Sending::Chunked {
-            put_last_chunk(trailers, &mut self.out);
+            put_last_chunk(trailers, self.out.room());
         }
         Ok(())
     }
@@ -130,20 +136,24 @@ impl Upload {
         stream: &mut S,
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<()>> {
-        while self.out.has_remaining() {
-            let written = ready!(Pin::new(&mut *stream).poll_write(cx, &self.out))?;
+        while !self.out.is_empty() || self.large.has_remaining() {
+            let stream = Pin::new(&mut *stream);
+            let written = match self.large.is_empty() {
+                true => ready!(stream.poll_write(cx, self.out.rest()))?,
+                false => {
+                    let slices = [IoSlice::new(self.out.rest()), IoSlice::new(&self.large)];
+                    ready!(stream.poll_write_vectored(cx, &slices))?
+                }
+            };
             if written == 0 {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
-            self.out.advance(written);
+            let of_out = written.min(self.out.len());
+            self.out.advance(of_out);
+            self.large.advance(written - of_out);
         }
-        while self.large.has_remaining() {
-            let written = ready!(Pin::new(&mut *stream).poll_write(cx, &self.large))?;
-            if written == 0 {
-                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
-            }
-            self.large.advance(written);
-        }
+        // Not to hold what it was a part of.
+        self.large = Bytes::new();
         Poll::Ready(Ok(()))
     }
 }
@@ -157,5 +167,42 @@ pub(crate) enum UploadError {
     Member(io::Error),
 }
 
-/// Pieces up to this size are copied behind the head, to leave in one write.
-const COPY_MAX: usize = 16 << 10;
+/// Pieces up to this size are copied behind the head, to leave in one plain write.
+const COPY_MAX: usize = 4 << 10;
+/// So much is gathered before it is written.
+const GATHER: usize = 16 << 10;
+/// What a connection keeps between two requests, for the head of the next.
+const MEMORY_MAX: usize = 2 << 10;
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+
+    use http::{HeaderMap, Method, uri::PathAndQuery};
+    use tokio::io::AsyncReadExt as _;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_body_arrives_whole_however_little_the_member_takes_at_once() {
+        let (target, headers) = (PathAndQuery::from_static("/"), HeaderMap::new());
+        let head = RequestHead { method: &Method::PUT, ..RequestHead::get(&target, &headers) };
+        for len in [1, COPY_MAX, COPY_MAX + 1, 40_000] {
+            for width in [1, 100, 100_000] {
+                let sent: Vec<u8> = (0..len).map(|at| (at % 251) as u8).collect();
+                let (mut ours, mut theirs) = tokio::io::duplex(width);
+                let reading = tokio::spawn(async move {
+                    let mut read = Vec::new();
+                    theirs.read_to_end(&mut read).await.map(|_| read)
+                });
+                let mut upload = Upload::new(head, Body::from(Bytes::from(sent.clone())), b"old".to_vec());
+                poll_fn(|cx| upload.poll(&mut ours, cx)).await.unwrap();
+                drop(ours);
+                let read = reading.await.unwrap().unwrap();
+                let head = format!("PUT / HTTP/1.1\r\ncontent-length: {len}\r\n\r\n");
+                assert!(read.starts_with(head.as_bytes()) && read[head.len()..] == sent, "{len} by {width}");
+                assert!(upload.is_finished() && upload.take_memory().capacity() <= MEMORY_MAX);
+            }
+        }
+    }
+}

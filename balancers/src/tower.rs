@@ -27,7 +27,7 @@
 //!     edit.add("b", 1, Backend("b"))
 //! })?;
 //!
-//! let mut balance = Balance::new(pool.clone(), |path: &&'static str| Query::keyed(balancers::hash_key(path.as_bytes())));
+//! let mut balance = Balance::new(pool.clone(), |path: &&'static str| Query::for_key(path.as_bytes()));
 //! let answer = block_on(balance.call("/logo.png")).unwrap();
 //! assert!(answer.ends_with(" has /logo.png"));
 //! assert_eq!(pool.members().iter().map(|m| m.in_flight).sum::<u32>(), 1); // until the answer is dropped
@@ -58,8 +58,11 @@ pub struct Balance<S, Q> {
 }
 
 impl<S, Q> Balance<S, Q> {
-    /// Over a pool; `query` makes the question of a request (`|_| Query::new()` for algorithms without keys).
-    pub fn new(pool: Pool<S>, query: Q) -> Self {
+    /// Over a pool; `query` makes the question of a request (`|_: &Request| Query::new()` for algorithms without keys).
+    pub fn new<R>(pool: Pool<S>, query: Q) -> Self
+    where
+        Q: Fn(&R) -> Query<'_>,
+    {
         Self { pool, query }
     }
 }
@@ -67,7 +70,7 @@ impl<S, Q> Balance<S, Q> {
 impl<S, Q, R> Service<R> for Balance<S, Q>
 where
     S: Service<R, Future: Send, Error: Send> + Clone + Send + Sync + 'static,
-    Q: Fn(&R) -> Query<'static>,
+    Q: Fn(&R) -> Query<'_>,
     R: Send + 'static,
 {
     type Response = Leased<S::Response, S>;
@@ -139,5 +142,58 @@ impl<E: core::error::Error + 'static> core::error::Error for BalanceError<E> {
             Self::Pick(error) => Some(error),
             Self::Member(error) => Some(error),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use core::future::{Future, Ready, ready};
+    use core::pin::Pin;
+    use core::task::{Context, Poll};
+
+    use super::Balance;
+    use crate::{Algorithm, Pool, Query};
+    use tower_service::Service;
+
+    #[derive(Clone)]
+    struct Echo;
+
+    impl Service<u32> for Echo {
+        type Response = u32;
+        type Error = ();
+        type Future = Ready<Result<u32, ()>>;
+
+        fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), ()>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn call(&mut self, number: u32) -> Self::Future {
+            ready(Ok(number))
+        }
+    }
+
+    /// As tower's `oneshot`: a future that knows of the service's.
+    struct Call<S: Service<u32>>(S::Future);
+
+    impl<S: Service<u32, Future: Unpin>> Future for Call<S> {
+        type Output = bool;
+
+        fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<bool> {
+            Pin::new(&mut self.0).poll(context).map(|answer| answer.is_ok())
+        }
+    }
+
+    fn call<S: Service<u32>>(mut service: S) -> Call<S> {
+        Call(service.call(1))
+    }
+
+    /// A query that said `'static` of itself could not be asked by a closure inside of a task: "one type is more general
+    /// than the other".
+    #[test]
+    fn a_closure_asks_inside_of_a_spawned_task() {
+        fn spawn<F: Future<Output = bool> + Send + 'static>(_: F) {}
+        let pool: Pool<Echo> = Pool::new(Algorithm::P2c);
+        let balance = Balance::new(pool, |_: &u32| Query::new());
+        spawn(async move { call(balance).await });
     }
 }

@@ -326,3 +326,14 @@ fn a_change_tells_the_share_of_keys_that_moved() {
     let keyless = pool_of(Algorithm::P2c, &members);
     assert_eq!(keyless.update(|edit| edit.remove("m3")).unwrap().keys_moved(), 0.0);
 }
+
+#[test]
+fn what_is_printed_of_a_pool_is_its_members_and_no_tables() {
+    let pool = pool_of(Algorithm::Ring, &[("a", 1), ("b", 2)]);
+    let change = pool.update(|edit| edit.set_weight("a", 3)).unwrap();
+    let lists = "added: [], removed: [], reweighted: [\"a\"], drained: [], undrained: []";
+    assert_eq!(format!("{change:?}"), format!("Change {{ {lists}, .. }}"));
+    for printed in [format!("{pool:?}"), format!("{:?}", pool.reader())] {
+        assert!(printed.contains("id: \"b\", weight: 2") && printed.len() < 500, "{printed}");
+    }
+}

@@ -2,6 +2,7 @@
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::fmt;
 
 use super::snapshot::{Seat, Snapshot};
 use crate::balancer::Balancer;
@@ -190,7 +191,7 @@ impl<T> Edit<T> {
 }
 
 /// What an update changed.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 #[non_exhaustive]
 pub struct Change {
     /// Members that joined.
@@ -205,6 +206,19 @@ pub struct Change {
     pub undrained: Vec<Arc<str>>,
     before: Arc<dyn Balancer>,
     after: Arc<dyn Balancer>,
+}
+
+// By hand: the sets before and after are tables of thousands of entries.
+impl fmt::Debug for Change {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Change")
+            .field("added", &self.added)
+            .field("removed", &self.removed)
+            .field("reweighted", &self.reweighted)
+            .field("drained", &self.drained)
+            .field("undrained", &self.undrained)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Change {

@@ -1,6 +1,7 @@
 //! Picks for a hot loop: a handle of one thread that keeps the pool's state at hand.
 
 use alloc::sync::Arc;
+use core::fmt;
 
 use super::lease::{Lease, Loan};
 use super::shared_pool::Pool;
@@ -29,7 +30,6 @@ use crate::shared::{Shared, State};
 /// assert_eq!(*reader.pick(&Query::new()).unwrap(), 'a'); // it sees the update
 /// # Ok::<(), balancers::EditError>(())
 /// ```
-#[derive(Debug)]
 pub struct Reader<T> {
     pool: Pool<T>,
     shared: Arc<Shared>,
@@ -193,5 +193,11 @@ enum Found {
 impl<T> Clone for Reader<T> {
     fn clone(&self) -> Self {
         self.pool.reader()
+    }
+}
+
+impl<T> fmt::Debug for Reader<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Reader").field("pool", &self.pool).finish_non_exhaustive()
     }
 }

@@ -4,6 +4,7 @@ use alloc::string::{String, ToString};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::cell::Cell;
+use core::fmt;
 use core::time::Duration;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::PoisonError;
@@ -42,12 +43,10 @@ use crate::sync::{AtomicU64, Mutex, MutexGuard, Ordering};
 /// assert_eq!(pool.pick(&Query::new()).unwrap_err(), PickError::AllDown);
 /// # Ok::<(), balancers::EditError>(())
 /// ```
-#[derive(Debug)]
 pub struct Pool<T> {
     inner: Arc<Inner<T>>,
 }
 
-#[derive(Debug)]
 struct Inner<T> {
     current: Current<Snapshot<T>>,
     /// Held by whoever changes something; never by a pick.
@@ -404,6 +403,13 @@ fn first_chance() -> Rng {
 impl<T> Clone for Pool<T> {
     fn clone(&self) -> Self {
         Self { inner: self.inner.clone() }
+    }
+}
+
+// By hand: an algorithm's tables have thousands of entries.
+impl<T> fmt::Debug for Pool<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Pool").field("members", &self.members()).finish_non_exhaustive()
     }
 }
 

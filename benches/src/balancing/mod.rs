@@ -128,24 +128,24 @@ pub const ROWS: &[Row] = &[
 ];
 
 /// Ids as servers have them.
-pub fn ids(n: usize) -> Vec<String> {
+fn ids(n: usize) -> Vec<String> {
     (0..n).map(|n| format!("10.{}.{}.{}:8080", n >> 16, n >> 8 & 255, n & 255)).collect()
 }
 
 /// Weights from 1 to 50, the same each time.
-pub fn weights(n: usize) -> impl Iterator<Item = u32> {
+fn weights(n: usize) -> impl Iterator<Item = u32> {
     (0..n as u32).map(|n| n.wrapping_mul(2_654_435_761) % 50 + 1)
 }
 
 /// 4,096 keys of 16 bytes.
-pub fn keys() -> Vec<[u64; 2]> {
+fn keys() -> Vec<[u64; 2]> {
     let mut rng = balancers::Rng::new(1);
     (0..4096).map(|_| [rng.next_u64(), rng.next_u64()]).collect()
 }
 
 /// Runs `pick` with keys that never come again: processors learn the way of thousands of keys through a search by heart,
 /// and no server sees the same keys in the same order.
-pub fn over_keys(mut pick: impl FnMut(&[u8; 16]) + 'static) -> Run {
+fn over_keys(mut pick: impl FnMut(&[u8; 16]) + 'static) -> Run {
     let (keys, mut round) = (keys(), 0_u64);
     Box::new(move |mut times| {
         while times > 0 {

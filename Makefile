@@ -84,11 +84,11 @@ bench-picks:
 	target/release/picks --exact
 	target/release/picks --threads
 
-# What each policy does to the tail of latencies: writes benches/plots/, table and pictures.
+# What each policy does to the tail of latencies: benches/plots/tables.md, and docs/pictures/tail.svg (`make pictures`).
 .PHONY: simulate
 simulate:
 	cargo build --release -p evenly-benches --bin simulate
-	target/release/simulate benches/plots 60000 > benches/plots/tables.md
+	target/release/simulate > benches/plots/tables.md
 
 # Interleavings of two threads in `balancers` and `cache`, preemptions bounded (seconds, after a build of its own).
 .PHONY: loom

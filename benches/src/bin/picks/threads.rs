@@ -1,14 +1,15 @@
 //! Do two threads cost each other anything?
 //!
 //! What one pick takes of its thread's processor while two threads pick from one pool, by what it takes while one does.
-//! Lines that both write would show as more. On a busy machine the two are often not at work at once: a turn counts only if
-//! both together had the processors for most of the time that passed.
+//! Lines that both write would show as more. On a busy machine the two are often not at work at once: turns are short, both
+//! begin one only when both have a processor, and it counts only if both had one for most of the time that passed.
 
-use std::sync::Barrier;
+use std::hint::{black_box, spin_loop};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use balancers::{Algorithm, Pool, Query};
-use evenly_benches::scoreboard::{Better, Board, of_effort, ours};
+use evenly_benches::scoreboard::{Better, Board, median, of_effort, ours};
 
 use crate::race::thread_nanos;
 
@@ -17,36 +18,74 @@ pub(crate) fn run(board: &mut Board) {
         let pool: Pool<usize> = Pool::new(algorithm);
         pool.update(|edit| (0..MEMBERS).try_for_each(|n| edit.add(format!("m{n}"), 1, n)))
             .expect("ids differ");
-        let (mut together, mut apart, turns) = (0, 0, of_effort(31, 9));
-        while together < turns && apart < 20 * turns {
-            let alone = turn(&pool, &Barrier::new(1), 0);
-            let (barrier, start) = (Barrier::new(2), Instant::now());
-            let both: u64 = std::thread::scope(|scope| {
-                let other = scope.spawn(|| turn(&pool, &barrier, 1));
-                turn(&pool, &barrier, 0) + other.join().expect("picks do not panic")
+        let (mut together, mut apart, wanted) = (0, 0, of_effort(1000, 200));
+        while together < wanted && apart < 100 * wanted {
+            let alone: Vec<f64> =
+                turns(&pool, &Meeting::of(1), 0).iter().map(|turn| turn.cpu_nanos as f64).collect();
+            let meeting = Meeting::of(2);
+            let (one, other) = std::thread::scope(|scope| {
+                let other = scope.spawn(|| turns(&pool, &meeting, 1));
+                (turns(&pool, &meeting, 0), other.join().expect("picks do not panic"))
             });
-            if both as f64 / start.elapsed().as_nanos() as f64 > TOGETHER {
-                together += 1;
-                let ratio = both as f64 / 2.0 / alone as f64;
-                board.note("two threads", "1000", RATIO, ours(algorithm.name()), ratio);
-            } else {
-                apart += 1;
+            for (one, other) in one.iter().zip(&other) {
+                let both = (one.cpu_nanos + other.cpu_nanos) as f64;
+                let passed = one.end.max(other.end) - one.start.min(other.start);
+                if both / passed.as_nanos() as f64 > TOGETHER {
+                    together += 1;
+                    board.note(
+                        "two threads",
+                        "1000",
+                        RATIO,
+                        ours(algorithm.name()),
+                        both / 2.0 / median(&alone),
+                    );
+                } else {
+                    apart += 1;
+                }
             }
         }
         eprintln!("{algorithm}: {together} turns, {apart} in which the two were not at work together");
     }
 }
 
-/// Its thread's processor time for all picks.
-fn turn(pool: &Pool<usize>, barrier: &Barrier, thread: u64) -> u64 {
+/// What a thread did in one turn.
+struct Turn {
+    cpu_nanos: u64,
+    start: Instant,
+    end: Instant,
+}
+
+fn turns(pool: &Pool<usize>, meeting: &Meeting, thread: u64) -> Vec<Turn> {
     let mut reader = pool.reader();
-    barrier.wait();
-    let start = thread_nanos();
-    for key in 0..PICKS {
-        // Keys of its own, so that the members are mostly others'.
-        drop(std::hint::black_box(reader.pick(&Query::keyed(key << 1 | thread))));
+    let mut turn = |number| {
+        meeting.wait(number);
+        let (start, before) = (Instant::now(), thread_nanos());
+        for key in number * PICKS..(number + 1) * PICKS {
+            // Keys of its own, so that the members are mostly others'.
+            drop(black_box(reader.pick(&Query::keyed(key << 1 | thread))));
+        }
+        Turn { cpu_nanos: thread_nanos() - before, start, end: Instant::now() }
+    };
+    (0..TURNS).map(&mut turn).collect()
+}
+
+/// Where threads wait for each other without giving their processors away.
+struct Meeting {
+    threads: u64,
+    arrivals: AtomicU64,
+}
+
+impl Meeting {
+    fn of(threads: u64) -> Self {
+        Self { threads, arrivals: AtomicU64::new(0) }
     }
-    thread_nanos() - start
+
+    fn wait(&self, turn: u64) {
+        self.arrivals.fetch_add(1, Ordering::SeqCst);
+        while self.arrivals.load(Ordering::SeqCst) < self.threads * (turn + 1) {
+            spin_loop();
+        }
+    }
 }
 
 const ALGORITHMS: [Algorithm; 7] = [
@@ -61,6 +100,8 @@ const ALGORITHMS: [Algorithm; 7] = [
 /// A pick's time with two threads by that with one.
 const RATIO: (&str, Better) = ("× one thread's time", Better::Less);
 const MEMBERS: usize = 1000;
-const PICKS: u64 = 200_000;
+const PICKS: u64 = 5_000;
+/// For each meeting of two threads.
+const TURNS: u64 = 100;
 /// Of the time that passed for two threads at once (2 if nothing disturbs them).
 const TOGETHER: f64 = 1.7;

@@ -24,6 +24,7 @@ impl Budget {
     }
 
     /// Reserves `weight` if it fits. Under a shard's lock, so that whoever lowers the limit can wait for it.
+    #[inline]
     pub(crate) fn reserve(&self, weight: u64) -> bool {
         let limit = self.limit();
         let fits = |reserved: u64| reserved.checked_add(weight).filter(|sum| *sum <= limit);
@@ -41,6 +42,7 @@ impl Budget {
         self.reserved.load(Ordering::Relaxed)
     }
 
+    #[inline]
     pub(crate) fn limit(&self) -> u64 {
         self.limit.load(Ordering::Relaxed)
     }

@@ -69,7 +69,7 @@ impl<K: 'static, V: 'static> Core<K, V> {
     }
 
     /// Counts a use of the entry and lends its value.
-    #[inline]
+    #[inline(always)]
     pub fn hit(&mut self, slot: Slot) -> &mut V {
         self.shard.hit_by_slot(slot.0);
         self.shard.value_mut(slot.0)
@@ -138,6 +138,27 @@ impl<K: 'static, V: 'static> Core<K, V> {
         self.shard.rejected();
         gone.0.push(refused.key, refused.value, Cause::Rejected);
         false
+    }
+
+    /// As [`insert`](Self::insert) for a new key, where nothing is weighed and nothing has a deadline: at most one entry
+    /// leaves, and comes back. Where that is not so, or there is no room at all, the newcomer does.
+    ///
+    /// # Errors
+    ///
+    /// The newcomer, if only `insert` can tell what happens to it; nothing has changed.
+    #[inline(always)]
+    pub fn admit(&mut self, newcomer: Newcomer<K, V>) -> Result<Option<(K, V)>, Newcomer<K, V>> {
+        if self.weighed || self.is_timed() || newcomer.deadline != NEVER {
+            return Err(newcomer);
+        }
+        self.shard.admit(newcomer, &self.budget)
+    }
+
+    /// Lends the value of an entry for another to be stored there, with the weight and the deadline it has; counts that.
+    #[inline]
+    pub fn replace(&mut self, slot: Slot) -> &mut V {
+        self.shard.replaced(slot.0);
+        self.shard.value_mut(slot.0)
     }
 
     /// Takes an entry out.
@@ -268,12 +289,6 @@ impl<K: 'static, V: 'static> Gone<K, V> {
         self.0.drain()
     }
 
-    /// One of those that have left. Where one insertion sends one away, it is that one.
-    #[inline]
-    pub fn pop(&mut self) -> Option<(K, V, Cause)> {
-        self.0.pop()
-    }
-
     /// Whether nothing has left.
     #[inline]
     #[must_use]
@@ -323,6 +338,43 @@ mod tests {
         assert!(!core.insert(newcomer(2, 11, NEVER), None, 0, &mut gone));
         assert!(core.find(newcomer(1, 0, 0).hash, |key| *key == 1).is_some());
         assert_eq!(gone.drain().collect::<Vec<_>>(), [(2, 2, Cause::Rejected)]);
+        core.validate();
+    }
+
+    #[test]
+    fn a_newcomer_among_equals_sends_one_away_at_most() {
+        for policy in Policy::ALL {
+            let mut core = Core::new(*policy, 3, false);
+            let mut left = 0;
+            for key in 0..20 {
+                let gone = core.admit(newcomer(key, 1, NEVER)).expect("nothing is weighed or timed");
+                left += u64::from(gone.is_some());
+                core.validate();
+                assert_eq!(core.len() as u64, u64::from(key + 1) - left, "{policy}");
+            }
+            assert_eq!((core.len(), core.stats().inserts), (3, 20), "{policy}");
+        }
+    }
+
+    #[test]
+    fn the_quick_way_in_refuses_what_is_not_even() {
+        let refused = |mut core: Core<u32, u32>, deadline| core.admit(newcomer(1, 1, deadline)).is_err();
+        assert!(refused(Core::new(Policy::Lru, 3, true), NEVER), "weighed");
+        assert!(refused(Core::new(Policy::Lru, 3, false), 7), "timed");
+        assert!(refused(Core::new(Policy::Lru, 0, false), NEVER), "no room");
+    }
+
+    #[test]
+    fn another_value_counts_as_a_use() {
+        let (mut core, mut gone) = (Core::new(Policy::Lru, 2, false), Gone::default());
+        for key in 0..2 {
+            core.insert(newcomer(key, 1, NEVER), None, 0, &mut gone);
+        }
+        let slot = core.find(newcomer(0, 1, 0).hash, |key| *key == 0).unwrap();
+        assert_eq!(std::mem::replace(core.replace(slot), 7), 0);
+        assert_eq!((core.stats().replaced, core.stats().inserts), (1, 3));
+        let left = core.admit(newcomer(2, 1, NEVER)).unwrap();
+        assert_eq!(left, Some((1, 1)), "the other was used longer ago");
         core.validate();
     }
 

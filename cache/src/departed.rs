@@ -64,12 +64,6 @@ impl<'a, K, V> Departed<'a, K, V> {
         self.first.take().into_iter().chain(self.rest.take().into_iter().flatten())
     }
 
-    /// Hands one entry over; nobody is told of it here.
-    #[inline]
-    pub(crate) fn pop(&mut self) -> Option<(K, V, Cause)> {
-        self.rest.as_mut().and_then(Vec::pop).or_else(|| self.first.take())
-    }
-
     #[inline]
     pub(crate) fn push(&mut self, key: K, value: V, cause: Cause) {
         if self.first.is_none() {

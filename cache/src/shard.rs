@@ -10,7 +10,7 @@
 //!
 //! No user code but `Eq` runs in here, and it runs before anything has changed.
 
-use crate::budget::Room;
+use crate::budget::{Budget, Room};
 use crate::departed::{Cause, Departed};
 use crate::expiry::{NEVER, Wheel};
 use crate::flight::{Flight, Flights};
@@ -165,14 +165,19 @@ impl<K, V> Shard<K, V> {
     }
 
     /// As `hit_timeless`, for a host that has only the slot. LRU heeds neither mark nor hash: it is told at once.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn hit_by_slot(&mut self, slot: u32) {
         if let Running::Lru(lru) = &mut self.policy {
             self.facts.hits += 1;
             lru.hit(slot, &mut self.facts);
         } else {
-            self.hit_timeless(slot, self.facts.hash(slot));
+            self.hit_marked(slot);
         }
+    }
+
+    #[inline(never)]
+    fn hit_marked(&mut self, slot: u32) {
+        self.hit_timeless(slot, self.facts.hash(slot));
     }
 
     #[inline]
@@ -283,23 +288,56 @@ impl<K, V> Shard<K, V> {
         } else if self.facts.len() < MAX_SLOTS && room.budget.reserve(1) {
             self.fill(None, newcomer, room.now, departed);
         } else if room.own && self.facts.len() > 0 {
-            self.exchange(newcomer, room.now, departed);
+            if let Some((key, value, cause)) = self.exchange(newcomer, room.now) {
+                departed.push(key, value, cause);
+            }
         } else {
             return Err(newcomer);
         }
         Ok(())
     }
 
-    /// Puts a newcomer into the place of the entry the policy parts with.
+    /// As `insert_even` of a new key, where nothing has a deadline and all room is this shard's.
+    #[inline(always)]
+    pub(crate) fn admit(
+        &mut self,
+        newcomer: Newcomer<K, V>,
+        budget: &Budget,
+    ) -> Result<Option<(K, V)>, Newcomer<K, V>> {
+        if self.facts.len() < MAX_SLOTS && budget.reserve(1) {
+            self.fill(None, newcomer, 0, &mut Departed::new(None));
+            Ok(None)
+        } else if self.facts.len() > 0 {
+            Ok(self.exchange(newcomer, 0).map(|(key, value, _)| (key, value)))
+        } else {
+            Err(newcomer)
+        }
+    }
+
+    /// Counts that the entry in `slot` gets another value of its weight.
     #[inline]
-    fn exchange(&mut self, newcomer: Newcomer<K, V>, now: u64, departed: &mut Departed<'_, K, V>) {
-        let Some(Victim { slot, rejected }) = self.policy.part(&mut self.facts) else { return };
+    pub(crate) fn replaced(&mut self, slot: u32) {
+        self.policy.overwritten(slot, self.weight_of(slot), &mut self.facts);
+        self.stats.count(Cause::Replaced);
+        self.stats.inserts += 1;
+    }
+
+    /// Puts a newcomer into the place of the entry the policy parts with.
+    #[inline(always)]
+    fn exchange(&mut self, newcomer: Newcomer<K, V>, now: u64) -> Option<(K, V, Cause)> {
+        let (Victim { slot, rejected }, is_placed) = match &mut self.policy {
+            // It heeds nothing but the slot, which stays.
+            Running::Lru(lru) => (lru.turn()?, true),
+            policy => (policy.part(&mut self.facts)?, false),
+        };
         let cause = if rejected { Cause::Rejected } else { Cause::Size };
         let Newcomer { key, value, hash, weight, deadline } = newcomer;
         self.index.remove(self.facts.hash(slot), slot);
         let old = self.facts.replace(slot, Entry { key, value }, hash, weight);
         self.index.insert(hash, slot);
-        self.policy.inserted(slot, &mut self.facts);
+        if !is_placed {
+            self.policy.inserted(slot, &mut self.facts);
+        }
         if let Some(wheel) = &mut self.wheel {
             wheel.removed(slot);
         }
@@ -308,7 +346,7 @@ impl<K, V> Shard<K, V> {
         }
         self.stats.count(cause);
         self.stats.inserts += 1;
-        departed.push(old.key, old.value, cause);
+        Some((old.key, old.value, cause))
     }
 
     /// Gives the room of some of the dead back.

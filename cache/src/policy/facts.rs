@@ -175,6 +175,7 @@ impl<T> Facts<T> {
         }
     }
 
+    #[inline]
     pub(crate) fn set_weight(&mut self, slot: u32, weight: u64) {
         if self.weighed {
             self.weights[slot as usize] = weight;
@@ -188,6 +189,7 @@ impl<T> Facts<T> {
         }
     }
 
+    #[inline(always)]
     pub(crate) fn replace(&mut self, slot: u32, load: T, hash: u32, weight: u64) -> T {
         self.set_weight(slot, weight);
         let place = &mut self.slots[slot as usize];

@@ -21,6 +21,19 @@ impl Default for Lru {
     }
 }
 
+impl Lru {
+    /// As `part` and `inserted`, where a newcomer takes the victim's slot: the order is turned by one.
+    #[inline]
+    pub(crate) fn turn(&mut self) -> Option<Victim> {
+        let slot = self.order.tail;
+        if slot == NIL {
+            return None;
+        }
+        self.links.move_to_head(&mut self.order, slot);
+        Some(Victim { slot, rejected: false })
+    }
+}
+
 impl Replacement for Lru {
     fn inserted<T>(&mut self, slot: u32, _facts: &mut Facts<T>) {
         self.links.open(slot);

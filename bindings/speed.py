@@ -56,6 +56,15 @@ TABLES: dict[str, dict[str, tuple[str, str]]] = {
         "cachebox LRUCache[]": ("from cachebox import LRUCache\nc = LRUCache(2000)\n" + FILLED, "c[key]"),
         "dict[]": ("c = {}\n" + FILLED, "c[key]"),
     },
+    "miss": {
+        "evenly LRUCache.get, miss": ("from evenly.cache import LRUCache\nc = LRUCache(2000)\n", "c.get(key)"),
+        "cachebox LRUCache.get, miss": ("from cachebox import LRUCache\nc = LRUCache(2000)\n", "c.get(key)"),
+    },
+    "overwrite": {
+        "evenly overwrite": ("from evenly.cache import LRUCache\nc = LRUCache(2000)\n" + FILLED, "c[key] = key"),
+        "cachebox overwrite": ("from cachebox import LRUCache\nc = LRUCache(2000)\n" + FILLED, "c[key] = key"),
+        "dict overwrite": ("c = {}\n" + FILLED, "c[key] = key"),
+    },
     "evict": {
         "evenly insert + evict": ("from evenly.cache import LRUCache\nc = LRUCache(500)\n" + FILLED, "c[key] = key"),
         "cachebox insert + evict": ("from cachebox import LRUCache\nc = LRUCache(500)\n" + FILLED, "c[key] = key"),
@@ -201,6 +210,9 @@ PROGRAMS: dict[str, str] = {
 GOALS: list[tuple[str, str, str | None, str, float]] = [
     ("instructions: get", "evenly LRUCache.get", "cachebox LRUCache.get", "≤", 1.0),
     ("instructions: get", "evenly TTLCache.get", "evenly LRUCache.get", "≤", 1.15),
+    ("instructions: subscript", "evenly LRUCache[]", "cachebox LRUCache[]", "≤", 1.0),
+    ("instructions: miss", "evenly LRUCache.get, miss", "cachebox LRUCache.get, miss", "≤", 1.0),
+    ("instructions: overwrite", "evenly overwrite", "cachebox overwrite", "≤", 1.0),
     ("instructions: evict", "evenly insert + evict", "cachebox insert + evict", "≤", 1.0),
     ("instructions: cached", "evenly @cached(ttl=600)", "functools.lru_cache", "≤", 1.5),
     ("instructions: cached", "evenly @cached(ttl=600)", "cachebox @cached", "≥", 3),
@@ -220,7 +232,7 @@ GOALS: list[tuple[str, str, str | None, str, float]] = [
 ]
 
 #: Tables also told in instructions.
-COUNTED = ("get", "equal", "subscript", "evict", "cached")
+COUNTED = ("get", "equal", "subscript", "miss", "overwrite", "evict", "cached")
 
 
 def loop(setup: str, body: str, rounds: int) -> str:

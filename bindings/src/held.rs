@@ -1,16 +1,15 @@
-//! What a Python cache holds, and how a key is found in it without running Python code under the lock.
-//!
-//! ```text
-//!     lock ─► candidates with this hash ─► the same object, or plainly equal? ──────────────► found, still locked
-//!                                     └─► doubtful: unlock ─► `==` ─► lock ─► still there? ─┘   (if not: again)
-//! ```
+//! What a Python cache holds, and what happens to it under the lock.
+
+use std::cell::Cell;
 
 use cache::{Cause, Core, Gone, Newcomer, Policy, Slot};
-use parking_lot::{Mutex, MutexGuard};
 use pyo3::prelude::*;
 
 use crate::clock;
 use crate::key::{Key, plainly_equal, spread};
+
+/// The deadline of what has none.
+pub(crate) const FOREVER: u64 = Core::<Key, Held>::NEVER;
 
 /// A value in a cache, with the order in which things happened to it.
 pub(crate) struct Held {
@@ -66,19 +65,13 @@ impl Inner {
     /// The key's slot, if there is one; `None` if only foreign code can tell.
     #[inline(always)]
     pub(crate) fn find(&self, key: &Bound<'_, PyAny>, hash: isize) -> Option<Option<Slot>> {
-        let mut doubtful = false;
-        let slot = self.core.find(spread(hash), |candidate| {
-            candidate.hash == hash
-                && plainly_equal(candidate.object.bind(key.py()), key).unwrap_or_else(|| {
-                    doubtful = true;
-                    false
-                })
-        });
-        (slot.is_some() || !doubtful).then_some(slot)
+        let wanted = Wanted { key, hash, is_doubtful: Cell::new(false) };
+        let slot = self.core.find(spread(hash), |stored| stored.object.is(key) || wanted.equals(stored));
+        (slot.is_some() || !wanted.is_doubtful.get()).then_some(slot)
     }
 
     /// Counts a use and returns the value.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn hit(&mut self, py: Python<'_>, slot: Slot) -> Py<PyAny> {
         self.turn += 1;
         let held = self.core.hit(slot);
@@ -108,6 +101,37 @@ impl Inner {
         self.core.insert(newcomer, slot, offer.now, gone);
     }
 
+    /// Stores another value under the key that is in `slot`, where nothing is weighed and nothing has a deadline; the old
+    /// one comes back.
+    #[inline(always)]
+    pub(crate) fn replace(&mut self, slot: Slot, value: Py<PyAny>) -> Py<PyAny> {
+        self.turn += 1;
+        let held = self.core.replace(slot);
+        held.used = self.turn;
+        std::mem::replace(&mut held.object, value)
+    }
+
+    /// Stores under a new key, where nothing is weighed and nothing has a deadline; says who left. `Err` if it is not so.
+    #[inline(always)]
+    pub(crate) fn add(
+        &mut self,
+        key: &Bound<'_, PyAny>,
+        hash: isize,
+        value: Py<PyAny>,
+    ) -> Result<Option<(Key, Held)>, Newcomer<Key, Held>> {
+        let newcomer = Newcomer {
+            key: Key { object: key.clone().unbind(), hash },
+            value: Held { object: value, born: self.turn + 1, used: self.turn + 1 },
+            hash: spread(hash),
+            weight: 1,
+            deadline: FOREVER,
+        };
+        let left = self.core.admit(newcomer)?;
+        self.turn += 1;
+        self.changes += 1;
+        Ok(left)
+    }
+
     /// Takes an entry out that the user asked for.
     pub(crate) fn take(&mut self, slot: Slot) -> (Key, Held) {
         self.changes += 1;
@@ -130,76 +154,29 @@ impl Inner {
     }
 }
 
+/// A key that is looked for. Asked about another only if it is not the very same: that is how most keys are found.
+struct Wanted<'a, 'py> {
+    key: &'a Bound<'py, PyAny>,
+    hash: isize,
+    is_doubtful: Cell<bool>,
+}
+
+impl Wanted<'_, '_> {
+    #[inline(never)]
+    fn equals(&self, stored: &Key) -> bool {
+        stored.hash == self.hash
+            && plainly_equal(stored.object.bind(self.key.py()), self.key).unwrap_or_else(|| {
+                self.is_doubtful.set(true);
+                false
+            })
+    }
+}
+
 /// Whether a deadline has come.
 #[inline]
 pub(crate) fn is_past(deadline: u64, now: Option<u64>) -> bool {
     match now {
         Some(now) => now >= deadline,
         None => clock::is_past(deadline),
-    }
-}
-
-/// A key's place, with the lock held.
-pub(crate) struct Located<'a> {
-    pub(crate) inner: MutexGuard<'a, Inner>,
-    pub(crate) slot: Option<Slot>,
-    /// Keys that were compared: they may have left meanwhile, and this may be the last of them, so that they must end
-    /// after the lock is released (fields are dropped in this order).
-    _compared: Vec<Py<PyAny>>,
-}
-
-/// Finds a key and returns with the lock held.
-#[inline]
-pub(crate) fn locate<'a>(
-    inner: &'a Mutex<Inner>,
-    key: &Bound<'_, PyAny>,
-    hash: isize,
-) -> PyResult<Located<'a>> {
-    let guard = inner.lock();
-    if let Some(slot) = guard.find(key, hash) {
-        return Ok(Located { inner: guard, slot, _compared: Vec::new() });
-    }
-    drop(guard);
-    locate_by_asking(inner, key, hash)
-}
-
-/// Asks Python about each doubtful candidate, between two holds of the lock.
-#[cold]
-fn locate_by_asking<'a>(
-    inner: &'a Mutex<Inner>,
-    key: &Bound<'_, PyAny>,
-    hash: isize,
-) -> PyResult<Located<'a>> {
-    let py = key.py();
-    let mut others: Vec<Py<PyAny>> = Vec::new();
-    loop {
-        let guard = inner.lock();
-        let mut doubtful = None;
-        let slot = guard.core.find(spread(hash), |candidate| {
-            if candidate.hash != hash {
-                return false;
-            }
-            plainly_equal(candidate.object.bind(py), key).unwrap_or_else(|| {
-                if doubtful.is_none() && !others.iter().any(|other| other.is(&candidate.object)) {
-                    doubtful = Some(candidate.object.clone_ref(py));
-                }
-                false
-            })
-        });
-        let Some(candidate) = doubtful.filter(|_| slot.is_none()) else {
-            return Ok(Located { inner: guard, slot, _compared: others });
-        };
-        drop(guard);
-        let is_equal = candidate.bind(py).eq(key)?;
-        others.push(candidate);
-        if is_equal {
-            let guard = inner.lock();
-            let slot =
-                guard.core.find(spread(hash), |key| others.last().is_some_and(|other| key.object.is(other)));
-            if slot.is_some() {
-                return Ok(Located { inner: guard, slot, _compared: others });
-            }
-            // It has left while Python compared: look again.
-        }
     }
 }

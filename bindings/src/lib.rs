@@ -6,14 +6,19 @@ use pyo3::prelude::*;
 
 mod balancers;
 mod cache;
+mod change;
 mod clock;
 mod held;
 mod key;
+mod locate;
+mod lock;
+mod look;
 mod memo;
 mod placement;
 mod redis;
 #[cfg_attr(feature = "abi3", path = "slots_abi3.rs")]
 mod slots;
+mod walk;
 
 #[pymodule(gil_used = false)]
 mod _evenly {

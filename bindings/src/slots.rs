@@ -16,14 +16,14 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr;
 use std::sync::atomic::{AtomicIsize, Ordering};
 
-use cache::Gone;
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyBytes, PyFloat, PyInt, PyString, PyTuple, PyType};
 use pyo3::{Borrowed, ffi, intern};
 
-use crate::cache::{CacheBase, Glance};
+use crate::cache::CacheBase;
+use crate::look::Glance;
 
 /// `CacheBase` as Python sees it.
 pub(crate) fn quick_type(py: Python<'_>) -> PyResult<Bound<'_, PyType>> {
@@ -117,21 +117,43 @@ unsafe extern "C" fn get(
     // name. `get` calls on with all of these behind the instance, as the method of a type is called.
     unsafe {
         if names.is_null() && (count == 1 || count == 2) {
-            match glance(cache, *arguments, true) {
-                Ok(Glance::Hit(value)) => return value.into_ptr(),
-                Ok(Glance::Miss) => {
+            let answer = quickly(|| match glance(cache, *arguments, true) {
+                Glance::Hit(value) => value.into_ptr(),
+                Glance::Miss => {
                     let default = if count == 2 { *arguments.add(1) } else { ffi::Py_None() };
                     ffi::Py_INCREF(default);
-                    return default;
+                    default
                 }
-                Ok(Glance::Unsure) => {}
-                Err(Raised) => return ptr::null_mut(),
+                Glance::Unsure => ptr::null_mut(),
+            });
+            if !answer.is_null() {
+                return answer;
             }
+        }
+        get_generally(cache, arguments, count, names)
+    }
+}
+
+/// # Safety
+///
+/// As `get`.
+#[cold]
+unsafe fn get_generally(
+    cache: *mut ffi::PyObject,
+    arguments: *const *mut ffi::PyObject,
+    count: ffi::Py_ssize_t,
+    names: *mut ffi::PyObject,
+) -> *mut ffi::PyObject {
+    // SAFETY: as promised.
+    unsafe {
+        let py = Python::assume_attached();
+        if PyErr::occurred(py) {
+            return ptr::null_mut();
         }
         let named = if names.is_null() { 0 } else { ffi::PyTuple_GET_SIZE(names) };
         let all: Vec<_> =
             std::iter::once(cache).chain((0..count + named).map(|n| *arguments.offset(n))).collect();
-        let get = general(Python::assume_attached()).get.as_ptr();
+        let get = general(py).get.as_ptr();
         ffi::PyObject_Vectorcall(get, all.as_ptr(), (count + 1) as usize, names)
     }
 }
@@ -139,11 +161,23 @@ unsafe extern "C" fn get(
 unsafe extern "C" fn subscript(cache: *mut ffi::PyObject, key: *mut ffi::PyObject) -> *mut ffi::PyObject {
     // SAFETY: CPython calls with an instance of our type and an object; so do we.
     unsafe {
-        match glance(cache, key, false) {
-            Ok(Glance::Hit(value)) => value.into_ptr(),
-            Ok(Glance::Miss | Glance::Unsure) => (general(Python::assume_attached()).subscript)(cache, key),
-            Err(Raised) => ptr::null_mut(),
-        }
+        let answer = quickly(|| match glance(cache, key, false) {
+            Glance::Hit(value) => value.into_ptr(),
+            Glance::Miss | Glance::Unsure => ptr::null_mut(),
+        });
+        if answer.is_null() { subscript_generally(cache, key) } else { answer }
+    }
+}
+
+/// # Safety
+///
+/// As `subscript`.
+#[cold]
+unsafe fn subscript_generally(cache: *mut ffi::PyObject, key: *mut ffi::PyObject) -> *mut ffi::PyObject {
+    // SAFETY: as promised.
+    unsafe {
+        let py = Python::assume_attached();
+        if PyErr::occurred(py) { ptr::null_mut() } else { (general(py).subscript)(cache, key) }
     }
 }
 
@@ -154,71 +188,78 @@ unsafe extern "C" fn assign(
 ) -> c_int {
     // SAFETY: CPython calls with an instance of our type, an object, and another or null (`del`); so do we.
     unsafe {
-        let stored = if value.is_null() { Ok(false) } else { put(cache, key, value) };
-        match stored {
-            Ok(true) => 0,
-            Ok(false) => (general(Python::assume_attached()).assign)(cache, key, value),
-            Err(Raised) => -1,
-        }
+        let stored =
+            quickly(|| if !value.is_null() && put(cache, key, value) { key } else { ptr::null_mut() });
+        if stored.is_null() { assign_generally(cache, key, value) } else { 0 }
     }
 }
 
 /// # Safety
 ///
-/// The thread is attached; `cache` is an instance of our type.
-#[inline(always)]
-unsafe fn glance(
-    cache: *mut ffi::PyObject,
-    key: *mut ffi::PyObject,
-    counts_miss: bool,
-) -> Result<Glance, Raised> {
-    // SAFETY: as promised; the references live as long as the caller's.
-    unsafe {
-        let py = Python::assume_attached();
-        let cache = Borrowed::from_ptr(py, cache).cast_unchecked::<CacheBase>();
-        let key = Borrowed::from_ptr(py, key);
-        let Some(hash) = plain_hash(&key)? else { return Ok(Glance::Unsure) };
-        let look = || cache.get().glance(&key, hash, counts_miss);
-        Ok(catch_unwind(AssertUnwindSafe(look)).unwrap_or(Glance::Unsure))
-    }
-}
-
-/// # Safety
-///
-/// The thread is attached; `cache` is an instance of our type.
-#[inline(always)]
-unsafe fn put(
+/// As `assign`.
+#[cold]
+unsafe fn assign_generally(
     cache: *mut ffi::PyObject,
     key: *mut ffi::PyObject,
     value: *mut ffi::PyObject,
-) -> Result<bool, Raised> {
-    let mut gone = Gone::default();
-    // SAFETY: as promised; the references live as long as the caller's.
-    let is_stored = unsafe {
+) -> c_int {
+    // SAFETY: as promised.
+    unsafe {
         let py = Python::assume_attached();
-        let cache = Borrowed::from_ptr(py, cache).cast_unchecked::<CacheBase>();
-        let (key, value) = (Borrowed::from_ptr(py, key), Borrowed::from_ptr(py, value));
-        let Some(hash) = plain_hash(&key)? else { return Ok(false) };
-        let store = || cache.get().put(&key, hash, &value, &mut gone);
-        catch_unwind(AssertUnwindSafe(store)).unwrap_or(false)
-    };
-    while let Some((key, held, _)) = gone.pop() {
-        // SAFETY: the thread is attached, which pyo3 would look up for each. The cache is not locked any more: `__del__`
-        // may use it.
-        unsafe {
-            ffi::Py_DECREF(held.object.into_ptr());
-            ffi::Py_DECREF(key.object.into_ptr());
-        }
+        if PyErr::occurred(py) { -1 } else { (general(py).assign)(cache, key, value) }
     }
-    Ok(is_stored)
 }
 
-/// An error of Python's is set.
-struct Raised;
-
-/// The hash of a plain key; `None` if the key is not plain.
+/// Null if there is no quick answer, or an error is set. All that a quick way does is in `act`, so that what `catch_unwind`
+/// cannot inline is called with two or three pointers and has little around it.
 #[inline(always)]
-fn plain_hash(key: &Bound<'_, PyAny>) -> Result<Option<isize>, Raised> {
+fn quickly(act: impl FnOnce() -> *mut ffi::PyObject) -> *mut ffi::PyObject {
+    catch_unwind(AssertUnwindSafe(act)).unwrap_or(ptr::null_mut())
+}
+
+/// # Safety
+///
+/// The thread is attached; `cache` is an instance of our type.
+#[inline(always)]
+unsafe fn glance(cache: *mut ffi::PyObject, key: *mut ffi::PyObject, counts_miss: bool) -> Glance {
+    // SAFETY: as promised; the references live as long as the caller's.
+    unsafe {
+        let py = Python::assume_attached();
+        let cache = borrowed(py, cache).cast_unchecked::<CacheBase>();
+        let key = borrowed(py, key);
+        match plain_hash(&key) {
+            Some(hash) => cache.get().glance(&key, hash, counts_miss),
+            None => Glance::Unsure,
+        }
+    }
+}
+
+/// # Safety
+///
+/// The thread is attached; `cache` is an instance of our type.
+#[inline(always)]
+unsafe fn put(cache: *mut ffi::PyObject, key: *mut ffi::PyObject, value: *mut ffi::PyObject) -> bool {
+    // SAFETY: as promised; the references live as long as the caller's.
+    unsafe {
+        let py = Python::assume_attached();
+        let cache = borrowed(py, cache).cast_unchecked::<CacheBase>();
+        let (key, value) = (borrowed(py, key), borrowed(py, value));
+        plain_hash(&key).is_some_and(|hash| cache.get().put(&key, hash, &value))
+    }
+}
+
+/// # Safety
+///
+/// An object that lives as long as is said, and is not null.
+#[inline(always)]
+unsafe fn borrowed<'a, 'py>(py: Python<'py>, object: *mut ffi::PyObject) -> Borrowed<'a, 'py, PyAny> {
+    // SAFETY: as promised.
+    unsafe { Borrowed::from_ptr_or_opt(py, object).unwrap_unchecked() }
+}
+
+/// The hash of a plain key; `None` if the key is not plain, or an error is set.
+#[inline(always)]
+fn plain_hash(key: &Bound<'_, PyAny>) -> Option<isize> {
     if key.is_exact_instance_of::<PyString>() {
         // SAFETY: it is exactly a `str`, which keeps its hash here once it was asked for, and -1 before. Where there is no
         // GIL another thread may be writing it now: so CPython, too, reads it atomically.
@@ -227,18 +268,23 @@ fn plain_hash(key: &Bound<'_, PyAny>) -> Result<Option<isize>, Raised> {
             AtomicIsize::from_ptr(&raw mut (*text).hash).load(Ordering::Relaxed)
         };
         if kept != -1 {
-            return Ok(Some(kept));
+            return Some(kept);
         }
-    } else if !(key.is_exact_instance_of::<PyInt>()
+    }
+    hash_of_plain(key)
+}
+
+#[inline(never)]
+fn hash_of_plain(key: &Bound<'_, PyAny>) -> Option<isize> {
+    let is_plain = key.is_exact_instance_of::<PyString>()
+        || key.is_exact_instance_of::<PyInt>()
         || key.is_exact_instance_of::<PyTuple>()
         || key.is_exact_instance_of::<PyBytes>()
-        || key.is_exact_instance_of::<PyFloat>())
-    {
-        return Ok(None);
+        || key.is_exact_instance_of::<PyFloat>();
+    if !is_plain {
+        return None;
     }
-    // SAFETY: an object, and the thread is attached. Of what a tuple holds, hashing may run foreign code, and fail.
-    match unsafe { ffi::PyObject_Hash(key.as_ptr()) } {
-        -1 => Err(Raised),
-        hash => Ok(Some(hash)),
-    }
+    // Of what a tuple holds, hashing may run foreign code, and fail. The error stays set, and the
+    // general way goes no further.
+    key.hash().map_err(|error| error.restore(key.py())).ok()
 }

@@ -96,6 +96,33 @@ def test_a_value_may_use_the_cache_when_it_dies() -> None:  # cachebox deadlocks
     assert len(heard) == 10
 
 
+@pytest.mark.parametrize("use", ["__contains__", "peek", "get", "pop", "setdefault"])
+def test_a_key_may_use_the_cache_when_it_dies_of_being_compared(use: str) -> None:
+    cache: Any = LRUCache(10)
+    heard = []
+
+    class Dying:
+        def __hash__(self) -> int:
+            return 1
+
+        def __eq__(self, other: object) -> bool:
+            cache.clear()
+            return False
+
+        def __del__(self) -> None:
+            heard.append(len(cache))
+
+    def work() -> bool:
+        cache[Dying()] = 1
+        ask = getattr(cache, use)
+        ask(Dying(), None) if use in ("pop", "peek", "get", "setdefault") else ask(Dying())
+        return True
+
+    assert within(20, work)
+    cache.clear()
+    assert len(heard) == 2
+
+
 def test_listeners_and_sizers_may_use_the_cache() -> None:
     cache: Any = LRUCache(2, lambda value: max(1, len(cache) - 1), on_evict=lambda key, value, cause: cache.get(key))
 

@@ -6,7 +6,9 @@
 //! ```
 //!
 //! One runtime with one thread of its own drives all connections of the process; it begins with the first store. What
-//! values mean (codecs), what an outage means and what a key is, is decided in `evenly/redis.py`.
+//! values mean (codecs), what an outage means and what a key is, is decided in `evenly/redis.py`. Not in [`cache::store::Typed`],
+//! whose values are Rust's: a Python object would be built twice, and its whole numbers end at 64 bits. The bytes are the
+//! same, JSON or MessagePack, and what cannot be read is a miss there and here.
 
 use std::future::Future;
 

@@ -73,6 +73,17 @@ def test_codecs_give_back_what_they_took(make: Any, codec: str) -> None:
     cache.clear()
 
 
+@pytest.mark.parametrize("codec", ["json", "msgpack", "pickle"])
+def test_what_the_codec_cannot_read_is_a_miss_and_is_replaced(make: Any, codec: str) -> None:
+    make(codec="bytes")["x"] = b"\xc1 no value in any of them"
+    cache = make(codec=codec)
+    assert "x" not in cache and cache.get("x", 5) == 5 and cache.get_many(["x"]) == {}
+    assert asyncio.run(cache.aget("x", 6)) == 6
+    assert cache.stats().unreadable == 4
+    cache["x"] = [1]
+    assert cache["x"] == [1] and cache.stats().unreadable == 4
+
+
 def test_limits_are_told(make: Any) -> None:
     cache = make(max_value_bytes=100)
     for attempt, message in (

@@ -279,6 +279,12 @@ async fn a_value_over_the_limit_put_by_others_is_a_miss_and_harms_nobody() {
     assert_eq!((stats.connects, stats.disconnects, stats.misses), (1, 0, 6), "one connection for all");
     reader.put(b"big", bytes("smaller"), MINUTE).await.unwrap();
     assert_eq!(reader.get(b"big").await.unwrap(), Some(bytes("smaller")), "and it can be overwritten");
+    for len in [10, 11] {
+        let value = Bytes::from(vec![7; len]);
+        writer.put(b"edge", value.clone(), MINUTE).await.unwrap();
+        let expected = (len == 10).then_some(value);
+        assert_eq!(reader.get(b"edge").await.unwrap(), expected, "{len} bytes of at most 10");
+    }
 }
 
 #[tokio::test]

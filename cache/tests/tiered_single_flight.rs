@@ -153,6 +153,24 @@ async fn a_lock_is_renewed_while_its_holder_loads() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_lock_that_another_has_taken_meanwhile_is_neither_renewed_nor_given_back() {
+    let server = RedisServer::start();
+    let store = stores(&server, 1).await.remove(0);
+    let flight = SingleFlight::new().lease(Duration::from_millis(600));
+    let load = || async {
+        // As if this process had been frozen for longer than its lease.
+        server.command(&[b"SET", b"test:l:{k}", b"another", b"PX", b"60000"]);
+        // Long enough for a renewal, which would make the other's lease shorter.
+        tokio::time::sleep(Duration::from_millis(400)).await;
+        Ok::<_, Infallible>(Bytes::from("loaded"))
+    };
+    assert_eq!(store.get_or_load(b"k", MINUTE, &flight, load).await.unwrap(), "loaded");
+    assert_eq!(server.command(&[b"GET", b"test:l:{k}"]), b"$7\r\nanother\r\n");
+    let left = server.command(&[b"PTTL", b"test:l:{k}"]);
+    assert!(left.len() >= b":10000\r\n".len(), "{}", String::from_utf8_lossy(&left));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_failed_load_is_its_callers_alone_and_the_next_one_tries() {
     let server = RedisServer::start();
     let stores = stores(&server, 2).await;

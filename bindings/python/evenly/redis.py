@@ -6,7 +6,8 @@
     cache["user 17"] = {"name": "Ada"}          # and: await cache.aset("user 17", …), await cache.aget("user 17")
 
 A cache must not be the reason that a request fails: while the server is away, reads are misses and writes are dropped, at
-once and without waiting (`on_outage="raise"` has an `OutageError` raised instead). Keys are `str` or `bytes`.
+once and without waiting (`on_outage="raise"` has an `OutageError` raised instead). So is what another program or another codec
+left under a key: a miss, counted as `unreadable`. Keys are `str` or `bytes`.
 
 Codecs: "json" (the usual one), "bytes", "msgpack" (needs the package of that name), and "pickle", which must be asked for:
 unpickling runs whatever code the bytes say, so that whoever can write to the server can run code in every process that reads.
@@ -42,6 +43,8 @@ class StoreStats(NamedTuple):
     refused: int
     errors: int
     is_connected: bool
+    #: What was there and is no value by the codec: misses of the program, hits of the store.
+    unreadable: int = 0
 
     @property
     def hits(self) -> int:
@@ -91,6 +94,7 @@ class RedisCache:
         self.namespace, self.ttl, self.codec = arguments[1], ttl, codec
         self._raises = raises
         self._encode, self._decode = _codec(codec)
+        self._unreadable = 0
         self._store_or_none: _evenly.Store | None = _evenly.Store(*arguments, self._near)
         _stores.add(self)
 
@@ -108,7 +112,7 @@ class RedisCache:
 
     def stats(self) -> StoreStats:
         """What has happened so far."""
-        return StoreStats(*self._store.stats())
+        return StoreStats(*self._store.stats(), self._unreadable)
 
     # For threads: the interpreter is released while the server answers.
 
@@ -228,10 +232,18 @@ class RedisCache:
         return _key(key), self._encode(value), self.ttl if ttl is None else ttl, list(tags)
 
     def _read(self, found: bytes | None, default: Any) -> Any:
-        return default if found is None else self._decode(found)
+        if found is None:
+            return default
+        try:
+            return self._decode(found)
+        except Exception:
+            # Written with another codec, or by a program whose classes we do not have: a miss, and the next value replaces it.
+            self._unreadable += 1
+            return default
 
     def _read_many(self, keys: list[str | bytes], found: list[bytes | None]) -> dict[str | bytes, Any]:
-        return {key: self._decode(value) for key, value in zip(keys, found) if value is not None}
+        values = ((key, self._read(value, _NOTHING)) for key, value in zip(keys, found))
+        return {key: value for key, value in values if value is not _NOTHING}
 
     def _key_for(self, function: Callable[..., Any]) -> Callable[..., str]:
         """Keys for `@cached`: the function's name and its arguments as JSON, the same in every process."""

@@ -15,8 +15,8 @@ use crate::store::{Keep, StoreError, entry};
 
 impl Redis {
     pub(super) fn get_ask(&self, key: &[u8]) -> Ask {
-        // One byte over the limit at most: too large a value must not end the connection that all share.
-        self.range_ask(key, entry::HEADER_LEN + self.shared.config.max_value_bytes)
+        // No more than the limit: too large a value comes cut short, and must not end the connection that all share.
+        self.range_ask(key, entry::HEADER_LEN + self.shared.config.max_value_bytes - 1)
     }
 
     /// The entry of `key` up to its byte `last`.

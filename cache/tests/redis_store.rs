@@ -85,6 +85,19 @@ async fn entries_end_with_their_time_to_live_and_touch_moves_it() {
 }
 
 #[tokio::test]
+async fn an_entry_whose_time_is_over_is_a_miss_though_the_server_has_lost_its_time_to_live() {
+    let server = RedisServer::start();
+    let store = store(&server);
+    store.put(b"k", bytes("v"), MINUTE).await.unwrap();
+    assert_eq!(server.command(&[b"PERSIST", b"test:v:{k}"]), b":1\r\n");
+    assert_eq!(store.get(b"k").await.unwrap(), Some(bytes("v")));
+    // Its expiry lies at byte 16 of the entry: now in 1970.
+    server.command(&[b"SETRANGE", b"test:v:{k}", b"16", &1_u64.to_le_bytes()]);
+    assert_eq!(store.get(b"k").await.unwrap(), None);
+    assert!(store.stats().odd.iter().all(|(_, count)| *count == 0), "nothing odd about it");
+}
+
+#[tokio::test]
 async fn of_many_who_put_if_absent_one_succeeds() {
     let server = RedisServer::start();
     let store = store(&server);

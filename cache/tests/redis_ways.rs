@@ -17,6 +17,7 @@ use support::{
     redis_server::{RedisServer, free_port},
     tls::Certificates,
 };
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 const MINUTE: Keep<'static> = Keep::for_ttl(Duration::from_secs(60));
 
@@ -396,6 +397,34 @@ async fn a_sentinel_that_is_none_says_so() {
         error.to_string().ends_with(&format!("sentinel {}: is no Sentinel", server.address())),
         "{error}"
     );
+}
+
+/// A Sentinel that has not heard of a change yet: it names `port`, whatever that is.
+async fn late_sentinel(port: u16) -> String {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let port = port.to_string();
+            // The names of a connection, then the question.
+            let answers =
+                ["+OK\r\n+OK\r\n", &format!("*2\r\n$9\r\n127.0.0.1\r\n${}\r\n{port}\r\n", port.len())];
+            for answer in answers {
+                let _ = stream.read(&mut [0; 1024]).await;
+                let _ = stream.write_all(answer.as_bytes()).await;
+            }
+        }
+    });
+    format!("redis+sentinel://{address}/main")
+}
+
+#[tokio::test]
+async fn a_replica_that_sentinels_take_for_a_master_is_not_used() {
+    let master = RedisServer::start();
+    open(&late_sentinel(master.main_port()).await).ready().await.unwrap();
+    let replica = RedisServer::start_with(&["--replicaof", "127.0.0.1", &master.main_port().to_string()]);
+    let error = open(&late_sentinel(replica.main_port()).await).ready().await.unwrap_err();
+    assert!(error.to_string().contains("name a server that is a replica"), "{error}");
 }
 
 #[tokio::test]

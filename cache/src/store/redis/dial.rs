@@ -1,6 +1,11 @@
 //! Opening one connection: socket, TLS, login, and a first question to see that somebody answers.
 
-use std::{future::Future, io, pin::Pin, sync::Arc};
+use std::{
+    future::Future,
+    io,
+    pin::{Pin, pin},
+    sync::Arc,
+};
 
 use redis::Value;
 use rustls::{
@@ -98,11 +103,13 @@ impl Dialer {
         let speaks_resp3 = ear.is_some();
         let (wire, driver) = Driver::new(stream, self.string_max, ear);
         let mut driver: Moving = Box::pin(driver);
-        tokio::select! {
-            // The answers first: a server that refuses a login may close the connection with the same breath.
-            biased;
-            outcome = self.login.send(&wire, speaks_resp3) => outcome?,
-            () = &mut driver => return Err("the connection was closed during the login".to_owned()),
+        {
+            let mut login = pin!(self.login.send(&wire, speaks_resp3));
+            tokio::select! {
+                outcome = &mut login => outcome?,
+                // A server that refuses a login may close the connection with the same breath.
+                () = &mut driver => login.await?,
+            }
         }
         Ok((wire, driver))
     }

@@ -5,7 +5,7 @@
 //! change their mind, or have not been heard yet. After a failover the old master's connections break, or its answers are
 //! `READONLY`; either way the next connection goes to the new one.
 
-use std::sync::Arc;
+use std::{pin::pin, sync::Arc};
 
 use futures_util::future::select_ok;
 use redis::Value;
@@ -32,11 +32,14 @@ impl Sentinels {
         let (wire, driver) = self.dialer.dial(address, None).await.map_err(shown)?;
         let mut command = Command::new("SENTINEL");
         command.arg("GET-MASTER-ADDR-BY-NAME").arg(&self.master);
+        let mut answer = pin!(wire.send(&command));
         // The connection serves this question alone: its driver needs no task of its own.
         let answer = tokio::select! {
-            answer = wire.send(&command) => answer.map_err(|broken| shown(broken.to_string()))?,
-            () = driver => return Err(shown("the connection was closed".to_owned())),
+            answer = &mut answer => answer,
+            // An answer may be the last that it brought.
+            () = driver => answer.await,
         };
+        let answer = answer.map_err(|broken| shown(broken.to_string()))?;
         read_answer(answer, &self.master).map_err(shown)
     }
 }

@@ -45,7 +45,7 @@ fn instructions(rival: &Rival, scenario: &Scenario, scene: &Scene) -> io::Result
         let wrapper = ["valgrind", "--tool=callgrind", "--trace-children=yes"].map(str::to_owned);
         let wrapper = [&wrapper[..], &[format!("--callgrind-out-file={}", out.display())]].concat();
         let Running { process, port } = rival.start(scenario.role, scene, &wrapper)?;
-        scenario.send(port, count)?;
+        scenario.send(port, count, &scene.folder)?;
         process.end();
         let text = fs::read_to_string(out)?;
         let total =

@@ -80,7 +80,7 @@ impl Scenario {
             How::NewConnection => drop(command.args(["-H", "Connection: close"])),
             How::Post => {
                 let script = folder.join("post.lua");
-                fs::write(&script, "wrk.method = 'POST'\nwrk.body = string.rep('x', 10240)\n")?;
+                fs::write(&script, format!("wrk.method = 'POST'\nwrk.body = string.rep('x', {POST_LEN})\n"))?;
                 command.arg("-s").arg(script);
             }
             How::KeepAlive | How::H2c | How::Tls | How::Paced(_) => {}
@@ -111,11 +111,20 @@ impl Scenario {
     ///
     /// # Errors
     /// As for [`load`](Scenario::load).
-    pub(crate) fn send(&self, port: u16, count: u64) -> io::Result<()> {
+    pub(crate) fn send(&self, port: u16, count: u64, folder: &Path) -> io::Result<()> {
         let url = self.url(port);
         let mut command = Command::new("taskset");
         command.args(["-c", "1", "h2load", "-c8", &format!("-n{count}")]);
         command.args(if self.how == How::H2c { ["-m", "8"] } else { ["-m1", "--h1"] });
+        match self.how {
+            How::NewConnection => drop(command.args(["-H", "Connection: close"])),
+            How::Post => {
+                let body = folder.join("body");
+                fs::write(&body, "x".repeat(POST_LEN))?;
+                command.arg("-d").arg(body);
+            }
+            How::KeepAlive | How::H2c | How::Tls | How::Paced(_) => {}
+        }
         let said = run(command.arg(&url))?;
         let all = format!("{count} succeeded, 0 failed, 0 errored");
         if said.contains(&all) { Ok(()) } else { Err(io::Error::other(said)) }
@@ -185,3 +194,6 @@ fn paced(said: &str) -> io::Result<Seen> {
         _ => Err(io::Error::other(format!("paced: {said}"))),
     }
 }
+
+/// Bytes of what is posted.
+const POST_LEN: usize = 10 << 10;

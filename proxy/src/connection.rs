@@ -11,8 +11,12 @@ mod http_2;
 mod uptake;
 
 use std::{
+    future::poll_fn,
+    mem::MaybeUninit,
     net::IpAddr,
+    pin::Pin,
     sync::{Arc, atomic::AtomicBool},
+    task::{Poll, ready},
     time::Duration,
 };
 
@@ -21,7 +25,7 @@ use bytes::BytesMut;
 use http::uri::Scheme;
 use parking_lot::Mutex;
 use tokio::{
-    io::{AsyncRead, AsyncReadExt as _},
+    io::{AsyncRead, ReadBuf},
     sync::watch,
     time::timeout,
 };
@@ -109,15 +113,22 @@ pub(crate) async fn serve_connection(
         }
         return;
     }
-    http_1::Connection::new(shared, client, stream, &first, closing).serve().await;
+    http_1::Connection::new(shared, client, stream, first, closing).serve().await;
 }
 
 /// As many bytes as it takes to tell whether they are HTTP/2's; none when the client leaves without a word.
 async fn first_bytes(stream: &mut (impl AsyncRead + Unpin)) -> std::io::Result<BytesMut> {
     let mut first = BytesMut::new();
     loop {
-        first.reserve(FIRST_READ);
-        let count = stream.read_buf(&mut first).await?;
+        let count = poll_fn(|cx| {
+            // What has come is as large as it is.
+            let mut bytes = [const { MaybeUninit::uninit() }; FIRST_READ];
+            let mut buffer = ReadBuf::uninit(&mut bytes);
+            ready!(Pin::new(&mut *stream).poll_read(cx, &mut buffer))?;
+            first.extend_from_slice(buffer.filled());
+            Poll::Ready(std::io::Result::Ok(buffer.filled().len()))
+        })
+        .await?;
         if count == 0 || first.len() >= PREFACE.len() || !PREFACE.starts_with(&first) {
             return Ok(first);
         }

@@ -76,19 +76,24 @@ pub(crate) async fn serve(
     let is_grpc = is_grpc(parts);
     let id = state.request_id.then(|| settle_request_id(&mut parts.headers));
     let deadline = arrived + state.timeouts.request;
-    let answered = {
+    // Put in its place by whoever has it: an answer is large, and each hand that it goes through a copy.
+    let mut answered = None;
+    {
         let mut answer = pin!(answer(state, client, turn, (parts, body), &mut note));
         match turn {
             Some(turn) => {
                 poll_fn(|cx| match answer.as_mut().poll(cx) {
-                    Poll::Pending => turn.poll_until(deadline, cx).map(|()| None),
-                    answer => answer.map(Some),
+                    Poll::Pending => turn.poll_until(deadline, cx),
+                    Poll::Ready(answer) => {
+                        answered = Some(answer);
+                        Poll::Ready(())
+                    }
                 })
-                .await
+                .await;
             }
-            None => timeout_at(deadline, answer).await.ok(),
+            None => answered = timeout_at(deadline, answer).await.ok(),
         }
-    };
+    }
     give_back(std::mem::take(&mut parts.headers));
     let mut response = match answered.unwrap_or(Err(Error::TooLong(state.timeouts.request))) {
         Ok(mut response) => {

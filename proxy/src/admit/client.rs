@@ -26,6 +26,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
+use bytes::Bytes;
 use http::header::{FORWARDED, HeaderMap, HeaderName, HeaderValue};
 use ipnet::IpNet;
 
@@ -66,8 +67,7 @@ impl Peer {
     #[must_use]
     pub fn new(address: IpAddr, trusted: &TrustedProxies) -> Self {
         let address = address.to_canonical();
-        let text = HeaderValue::from_str(&address.to_string()).expect("an address is visible ASCII");
-        Self { address, text, is_trusted: trusted.contains(address) }
+        Self { address, text: text_of(address), is_trusted: trusted.contains(address) }
     }
 
     /// The client of one of its requests.
@@ -98,6 +98,28 @@ impl Peer {
         }
         nearest
     }
+}
+
+/// An address as a field's value. Made for each connection, where the general way to write four numbers took 1,384 instructions.
+fn text_of(address: IpAddr) -> HeaderValue {
+    let text = match address {
+        IpAddr::V4(address) => {
+            let mut text = Vec::with_capacity(V4_LEN_MAX);
+            for part in address.octets() {
+                if part >= 100 {
+                    text.push(b'0' + part / 100);
+                }
+                if part >= 10 {
+                    text.push(b'0' + part / 10 % 10);
+                }
+                text.extend_from_slice(&[b'0' + part % 10, b'.']);
+            }
+            text.pop();
+            text
+        }
+        IpAddr::V6(address) => address.to_string().into_bytes(),
+    };
+    HeaderValue::from_maybe_shared(Bytes::from(text)).expect("an address is visible ASCII")
 }
 
 /// An address as hops write it: bare, with a port, IPv6 in brackets or bare.
@@ -146,6 +168,8 @@ fn split_unquoted(text: &[u8], separator: u8) -> Vec<&[u8]> {
     pieces
 }
 
+/// With the dot that is taken off again.
+const V4_LEN_MAX: usize = 16;
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
 #[cfg(test)]
@@ -211,6 +235,12 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn an_address_is_written_as_everybody_writes_it(bits in any::<u32>(), other in any::<u128>()) {
+            for address in [IpAddr::from(bits.to_be_bytes()), IpAddr::from(other.to_be_bytes())] {
+                prop_assert_eq!(text_of(address), address.to_string());
+            }
+        }
         /// The naive model: walk the list of written addresses backwards.
         #[test]
         fn the_client_is_the_rightmost_stranger(last in prop::collection::vec((any::<bool>(), 1_u8..255), 1..8)) {

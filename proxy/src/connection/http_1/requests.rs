@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use http::{HeaderValue, Response, header, uri::Scheme};
 use http_body::Body;
 use parking_lot::Mutex;
@@ -78,7 +78,7 @@ impl Connection {
         shared: Arc<Shared>,
         client: Client,
         stream: Box<dyn Stream>,
-        first: &[u8],
+        first: BytesMut,
         closing: watch::Receiver<()>,
     ) -> Self {
         let (timeouts, limits, fields) = {
@@ -86,7 +86,7 @@ impl Connection {
             (state.timeouts, state.limits, state.admission.limits.fields)
         };
         let mut inbound = Inbound::new(HeadLimits { len: limits.head_len, fields });
-        inbound.push(first);
+        *inbound.buffer() = first;
         let alarm = Alarm::new(Instant::now() + timeouts.read);
         let wire = Arc::new(Mutex::new(Wire::new(stream, inbound, alarm)));
         Connection { shared, client, timeouts, limits, closing, wire, served: 0 }
@@ -178,15 +178,19 @@ impl Connection {
             length => Incoming::One(RequestBody::new(turn.clone(), length)),
         };
         let state = self.shared.state.load_full();
-        let answered = {
+        let mut answered = None;
+        {
             let (observer, request) = (&self.shared.observer, (&mut head.parts, incoming));
             let mut serving = pin!(serve(&state, observer, &self.client, request, Some(&turn), arrived));
             poll_fn(|cx| match serving.as_mut().poll(cx) {
-                Poll::Ready(response) => Poll::Ready(Some(response)),
-                Poll::Pending => self.wire.lock().poll_left(cx).map(|()| None),
+                Poll::Ready(response) => {
+                    answered = Some(response);
+                    Poll::Ready(())
+                }
+                Poll::Pending => self.wire.lock().poll_left(cx),
             })
-            .await
-        };
+            .await;
+        }
         // Not kept while the answer is on its way.
         drop(head);
         match answered {
@@ -228,7 +232,8 @@ impl Connection {
         let can_stay = self.wire.lock().answer()
             && self.served < self.limits.requests
             && self.closing.has_changed().is_ok();
-        let mut outbound = Outbound::new(std::mem::take(memory), &parts, &body.size_hint(), (asked, can_stay));
+        let mut outbound =
+            Outbound::new(std::mem::take(memory), &parts, &body.size_hint(), (asked, can_stay));
         give_back(parts.headers);
         let written = self.write(&mut outbound, &mut body, latest).await;
         // Counts, the log, the member's connection: whatever waits for the end of the body.

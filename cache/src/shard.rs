@@ -10,6 +10,9 @@
 //!
 //! No user code but `Eq` runs in here, and it runs before anything has changed.
 
+mod weighed;
+
+use self::weighed::Hole;
 use crate::budget::{Budget, Room};
 use crate::departed::{Cause, Departed};
 use crate::expiry::{NEVER, Wheel};
@@ -249,30 +252,6 @@ impl<K, V> Shard<K, V> {
         self.policy.foresee(hash, &self.facts);
     }
 
-    /// As `insert`, for who knows the slot of the entry with this key, or that there is none (`NIL`).
-    #[inline]
-    pub(crate) fn insert_at(
-        &mut self,
-        mut keep: u32,
-        newcomer: &mut Option<Newcomer<K, V>>,
-        room: &mut Room<'_>,
-        departed: &mut Departed<'_, K, V>,
-    ) -> Result<(), u64> {
-        let Some(lent) = newcomer else { return Ok(()) };
-        let weight = lent.weight;
-        let has = if keep == NIL { 0 } else { self.weight_of(keep) };
-        let hole = self.make_room(weight.saturating_sub(has), &mut keep, room, departed)?;
-        let Some(newcomer) = newcomer.take() else { return Ok(()) };
-        if keep == NIL {
-            self.fill(hole, newcomer, room.now, departed);
-        } else {
-            self.close(hole, &mut keep, departed);
-            room.budget.release(has.saturating_sub(weight));
-            self.overwrite(keep, newcomer, room.now, departed);
-        }
-        Ok(())
-    }
-
     /// As `insert_at`, where all entries weigh 1 and the newcomer so too: then nothing needs to be counted, and at
     /// most one entry leaves. The newcomer comes back if this shard can make no room, or may not.
     #[inline]
@@ -386,24 +365,6 @@ impl<K, V> Shard<K, V> {
         (key, value)
     }
 
-    /// Sends away entries until `wanted` weight is free or only `floor` is left; returns the weight freed.
-    pub(crate) fn shed(&mut self, wanted: u64, floor: u64, departed: &mut Departed<'_, K, V>) -> u64 {
-        let mut freed = 0;
-        while freed < wanted && self.weight > floor {
-            let Some(hole) = self.evict(NIL) else { break };
-            freed += hole.weight;
-            self.close(Some(hole), &mut { NIL }, departed);
-        }
-        freed
-    }
-
-    /// Sends away one entry, of any weight; returns the weight freed.
-    pub(crate) fn shed_one(&mut self, departed: &mut Departed<'_, K, V>) -> u64 {
-        let Some(hole) = self.evict(NIL) else { return 0 };
-        self.close(Some(hole), &mut { NIL }, departed);
-        hole.weight
-    }
-
     /// The dead whose tick is not over yet, so that `carry_off_dead` has left them, the highest slot first.
     pub(crate) fn dead_unnoticed(&self, now: u64) -> Vec<u32> {
         let mut dead: Vec<u32> =
@@ -446,39 +407,6 @@ impl<K, V> Shard<K, V> {
             + self.wheel.as_ref().map_or(0, |wheel| wheel.heap_bytes())
     }
 
-    /// Makes sure of `need` reserved weight and spends it; the last victim's slot is left open for the newcomer.
-    fn make_room(
-        &mut self,
-        need: u64,
-        keep: &mut u32,
-        room: &mut Room<'_>,
-        departed: &mut Departed<'_, K, V>,
-    ) -> Result<Option<Hole>, u64> {
-        let mut hole: Option<Hole> = None;
-        loop {
-            let missing = need.saturating_sub(room.credit);
-            let slots_left = *keep != NIL || hole.is_some() || self.facts.len() < MAX_SLOTS;
-            if slots_left && (missing == 0 || room.budget.reserve(missing)) {
-                room.budget.release(room.credit.saturating_sub(need));
-                room.credit = 0;
-                return Ok(hole);
-            }
-            self.close(hole.take(), keep, departed);
-            hole = if room.own || !slots_left { self.evict(*keep) } else { None };
-            match &hole {
-                Some(hole) => room.credit += hole.weight,
-                None => return Err(missing),
-            }
-        }
-    }
-
-    fn evict(&mut self, keep: u32) -> Option<Hole> {
-        let victim = self.policy.victim(keep, &mut self.facts)?;
-        let cause = if victim.rejected { Cause::Rejected } else { Cause::Size };
-        let weight = self.vacate(victim.slot, cause);
-        Some(Hole { slot: victim.slot, cause, weight })
-    }
-
     /// Unhooks a slot from everything but the slab; returns its weight.
     fn vacate(&mut self, slot: u32, cause: Cause) -> u64 {
         let weight = self.weight_of(slot);
@@ -491,16 +419,6 @@ impl<K, V> Shard<K, V> {
         self.weight -= weight;
         self.stats.count(cause);
         weight
-    }
-
-    fn close(&mut self, hole: Option<Hole>, keep: &mut u32, departed: &mut Departed<'_, K, V>) {
-        if let Some(Hole { slot, cause, .. }) = hole {
-            if *keep as usize + 1 == self.facts.len() {
-                *keep = slot;
-            }
-            let Entry { key, value } = self.close_slot(slot);
-            departed.push(key, value, cause);
-        }
     }
 
     /// Moves the last entry into a vacated slot.
@@ -610,12 +528,4 @@ impl<K, V> Shard<K, V> {
             wheel.validate(self.facts.len());
         }
     }
-}
-
-/// A vacated slot still holding its old entry, and why that one left.
-#[derive(Clone, Copy)]
-struct Hole {
-    slot: u32,
-    cause: Cause,
-    weight: u64,
 }

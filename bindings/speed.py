@@ -232,7 +232,7 @@ GOALS: list[tuple[str, str, str | None, str, float]] = [
 ]
 
 #: Tables also told in instructions.
-COUNTED = ("get", "equal", "subscript", "miss", "overwrite", "evict", "cached")
+COUNTED = ("get", "equal", "subscript", "miss", "overwrite", "evict", "cached", "pick")
 
 
 def loop(setup: str, body: str, rounds: int) -> str:

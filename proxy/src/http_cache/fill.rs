@@ -361,3 +361,106 @@ impl Wake for Wakers {
 
 /// How far a reader may be ahead of the slowest when pieces are not kept.
 const WINDOW_BYTES: usize = 256 << 10;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A body that gives what is listed, never waits, and then ends.
+    struct Script(VecDeque<Result<&'static str, &'static str>>);
+
+    impl Body for Script {
+        type Data = Bytes;
+        type Error = &'static str;
+
+        fn poll_frame(
+            mut self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+        ) -> Poll<Option<Result<Frame<Bytes>, &'static str>>> {
+            let next = self.0.pop_front();
+            Poll::Ready(next.map(|piece| piece.map(|text| Frame::data(Bytes::from_static(text.as_bytes())))))
+        }
+    }
+
+    /// What the store is told, once it is.
+    type Told = Arc<Mutex<Vec<Ending>>>;
+
+    fn start(
+        body: &[Result<&'static str, &'static str>],
+        announced: Option<u64>,
+        object_bytes: u64,
+    ) -> (Arc<Fill<Script>>, Reader<Script>, Told, Arc<AtomicU64>) {
+        let (told, kept) = (Told::default(), Arc::new(AtomicU64::new(0)));
+        let limits = Limits { object_bytes, all_bytes: 1000, kept: Arc::clone(&kept) };
+        let to_tell = Arc::clone(&told);
+        let finish = Box::new(move |ending| to_tell.lock().push(ending));
+        let body = Script(body.iter().copied().collect());
+        let (fill, reader) = Fill::start(body, Vec::new(), announced, limits, finish);
+        (fill, reader, told, kept)
+    }
+
+    /// All that a reader still gets, and whether it breaks off.
+    fn read(reader: &mut Reader<Script>) -> (String, bool) {
+        let mut text = String::new();
+        loop {
+            match Pin::new(&mut *reader).poll_frame(&mut Context::from_waker(Waker::noop())) {
+                Poll::Ready(Some(Ok(frame))) => {
+                    text.push_str(std::str::from_utf8(&frame.into_data().unwrap()).unwrap());
+                }
+                Poll::Ready(Some(Err(_))) => return (text, true),
+                Poll::Ready(None) => return (text, false),
+                Poll::Pending => panic!("the script never waits"),
+            }
+        }
+    }
+
+    #[test]
+    fn a_body_that_ends_is_whole_for_every_reader_and_for_the_store() {
+        for announced in [None, Some(5)] {
+            let (fill, mut first, told, kept) = start(&[Ok("ab"), Ok(""), Ok("cde")], announced, 5);
+            let mut second = fill.join().unwrap();
+            assert_eq!(read(&mut first), ("abcde".into(), false));
+            let late = &mut fill.join().unwrap();
+            assert_eq!((read(&mut second), read(late)), (("abcde".into(), false), ("abcde".into(), false)));
+            assert!(matches!(&told.lock()[..], [Ending::Complete(pieces)] if pieces.concat() == b"abcde"));
+            assert_eq!(kept.load(Ordering::Relaxed), 0, "given back");
+        }
+    }
+
+    #[test]
+    fn a_body_that_breaks_off_or_has_another_length_is_broken_for_all() {
+        for (body, announced) in
+            [(&[Ok("ab"), Err("gone")][..], None), (&[Ok("ab")], Some(3)), (&[Ok("ab"), Ok("cd")], Some(3))]
+        {
+            let (fill, mut reader, told, kept) = start(body, announced, 100);
+            let (text, is_broken) = read(&mut reader);
+            assert!(text.starts_with("ab") && is_broken, "{body:?}");
+            assert!(fill.join().is_none(), "too late");
+            assert!(matches!(told.lock()[..], [Ending::Broken]));
+            assert_eq!(kept.load(Ordering::Relaxed), 0);
+        }
+    }
+
+    #[test]
+    fn a_body_past_the_limit_goes_on_for_its_readers_alone() {
+        let (fill, mut reader, told, kept) = start(&[Ok("abc"), Ok("def")], None, 5);
+        assert_eq!(read(&mut reader), ("abcdef".into(), false));
+        assert!(fill.join().is_none());
+        assert!(matches!(told.lock()[..], [Ending::TooLong]));
+        assert_eq!(kept.load(Ordering::Relaxed), 0);
+    }
+
+    #[test]
+    fn when_the_last_reader_leaves_the_fetch_ends() {
+        let (fill, reader, told, kept) = start(&[Ok("abc"), Ok("def")], None, 100);
+        let mut second = fill.join().unwrap();
+        drop(reader);
+        let mut next = || Pin::new(&mut second).poll_frame(&mut Context::from_waker(Waker::noop()));
+        assert!(matches!(next(), Poll::Ready(Some(Ok(_)))));
+        assert_eq!((told.lock().len(), kept.load(Ordering::Relaxed)), (0, 3));
+        drop(second);
+        assert!(matches!(told.lock()[..], [Ending::Broken]));
+        assert_eq!(kept.load(Ordering::Relaxed), 0);
+        assert!(fill.join().is_none());
+    }
+}

@@ -25,6 +25,7 @@ use cache::Cache;
 use cache::store::{Keep, Store};
 use parking_lot::Mutex;
 use std::collections::HashMap;
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -78,6 +79,15 @@ impl Storage {
     /// In a store that other processes may share: Redis, or memory over Redis.
     pub fn shared(store: Arc<dyn Store>) -> Self {
         Self(Kind::Shared(store))
+    }
+}
+
+impl fmt::Debug for Storage {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self.0 {
+            Kind::Memory(_) => "Storage::memory",
+            Kind::Shared(_) => "Storage::shared",
+        })
     }
 }
 

@@ -35,6 +35,20 @@ fn an_explanation_names_the_member_that_is_picked() {
 }
 
 #[test]
+fn a_rotation_too_long_to_be_laid_out_is_said_to_be() {
+    let said = |weights: [u32; 4]| {
+        let pool = Pool::new(Algorithm::RoundRobin);
+        let mut members = ["a", "b", "c", "d"].into_iter().zip(weights);
+        pool.update(|edit| members.try_for_each(|(id, weight)| edit.add(id, weight, ()))).unwrap();
+        pool.explain(&Query::new())
+    };
+    let long = said([30_000, 30_000, 30_000, 29_999]);
+    assert!(long.contains("of a rotation of 119999, worked out as it comes"), "{long}");
+    let short = said([30_000, 30_000, 5_000, 536]);
+    assert!(short.contains("is next from turn 0 of 8192 on"), "{short}");
+}
+
+#[test]
 fn explanations_read_like_this() {
     let mut found = String::new();
     for algorithm in Algorithm::ALL {

@@ -137,6 +137,20 @@ const FULL: u64 = LOW << 32;
 mod tests {
     use super::{Cells, LOW};
     use crate::members::Members;
+    use crate::rng::Rng;
+
+    #[test]
+    fn another_is_anybody_else_and_oneself_if_alone() {
+        let mut rng = Rng::new(3);
+        let cells = |n: usize| Cells([0].repeat(n).into());
+        assert_eq!(cells(1).other_than(0, &mut rng), 0);
+        for own in 0..3 {
+            let mut seen: Vec<usize> = (0..100).map(|_| cells(3).other_than(own, &mut rng)).collect();
+            seen.sort_unstable();
+            seen.dedup();
+            assert_eq!(seen, (0..3).filter(|&other| other != own).collect::<Vec<_>>());
+        }
+    }
 
     #[test]
     fn areas_are_the_weights_within_a_rounding() {

@@ -164,6 +164,15 @@ pictures: ; cargo run -q -p evenly-benches --bin pictures
 .PHONY: cover
 cover: ; ./scripts/cover
 
+# The code broken on purpose, in a sample of MUTANTS places of each room (SEED chooses another): a table, and what no test caught.
+# `scripts/mutants cache` for one room. An hour on an idle machine; needs `cargo install cargo-mutants`.
+.PHONY: mutants
+mutants: ; ./scripts/mutants
+
+# The crates as a registry would give them, built outside of this workspace; each feature alone; the oldest versions allowed.
+.PHONY: package
+package: ; ./scripts/package
+
 # The release binary optimised by a profile of itself under load: target/pgo/evenly, with instruction counts before and after.
 .PHONY: release-pgo
 release-pgo: ; ./scripts/pgo

@@ -5,7 +5,7 @@ use std::{
     net::{IpAddr, SocketAddr},
     pin::Pin,
     sync::Arc,
-    task::{Context, Poll},
+    task::{Context, Poll, Waker},
     time::Duration,
 };
 
@@ -44,6 +44,22 @@ impl Stream {
             Stream::Tls(stream) if stream.get_ref().1.alpn_protocol() == Some(b"h2") => Protocol::Two,
             _ => Protocol::One,
         }
+    }
+
+    /// It is open and there is nothing to read. Asks the system only if the event loop has heard of something, and leaves
+    /// no waker behind.
+    pub(crate) fn is_silent(&mut self) -> bool {
+        let mut byte = [0; 1];
+        let read = match self {
+            Stream::Tcp(stream) => stream.try_read(&mut byte),
+            Stream::Unix(stream) => stream.try_read(&mut byte),
+            Stream::Tls(stream) => {
+                let mut probe = ReadBuf::new(&mut byte);
+                let mut cx = Context::from_waker(Waker::noop());
+                return Pin::new(stream).poll_read(&mut cx, &mut probe).is_pending();
+            }
+        };
+        read.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
     }
 }
 

@@ -6,7 +6,7 @@ use std::{
     io,
     mem::MaybeUninit,
     pin::{Pin, pin},
-    task::{Context, Poll, Waker, ready},
+    task::{Context, Poll, ready},
     time::Duration,
 };
 
@@ -47,10 +47,7 @@ impl Connection {
 
     /// Open, and silent as it must be between two exchanges. Costs no system call while nothing has happened.
     pub(crate) fn is_usable(&mut self) -> bool {
-        let mut byte = [0; 1];
-        let mut probe = ReadBuf::new(&mut byte);
-        let mut cx = Context::from_waker(Waker::noop());
-        self.read.is_empty() && Pin::new(&mut self.stream).poll_read(&mut cx, &mut probe).is_pending()
+        self.read.is_empty() && self.stream.is_silent()
     }
 
     /// Sends a request and waits for the head of its answer, which may come before all of the body is sent.

@@ -147,7 +147,10 @@ async fn answer(
         let answer = cached::answer(cache, (state, client, turn), &admitted, parts, body, note);
         let mut response = answer.await?;
         append_via(response.headers_mut(), Version::HTTP_11);
-        return finish(client, parts, &admitted, response).await;
+        if !is_changed(client, &admitted) {
+            return Ok(response);
+        }
+        return Box::pin(change(client, parts, &admitted, response)).await;
     }
     let target = parts.uri.path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/"));
     let head = RequestHead {
@@ -173,23 +176,26 @@ async fn answer(
     if is_switched {
         return Ok(switch(state, client, turn, hop, response));
     }
-    finish(client, parts, &admitted, response).await
+    if !is_changed(client, &admitted) {
+        return Ok(response);
+    }
+    Box::pin(change(client, parts, &admitted, response)).await
+}
+
+/// Whether rules or filters may make something else of an answer.
+fn is_changed(client: &Client, admitted: &Admitted) -> bool {
+    !client.filters.is_empty() || admitted.rule.as_ref().is_some_and(|rule| rule.then.response.is_some())
 }
 
 /// What rules and filters make of an answer.
-async fn finish(
+async fn change(
     client: &Client,
     parts: &Parts,
     admitted: &Admitted,
-    mut response: Response<Body>,
+    response: Response<Body>,
 ) -> Result<Response<Body>, Error> {
-    if admitted.rule.as_ref().is_some_and(|rule| rule.then.response.is_some()) {
-        response = Box::pin(rewrite(response, &parts.method, admitted)).await?;
-    }
-    if client.filters.is_empty() {
-        return Ok(response);
-    }
-    Box::pin(filter::apply(&client.filters, parts, response)).await
+    let response = rewrite(response, &parts.method, admitted).await?;
+    filter::apply(&client.filters, parts, response).await
 }
 
 /// Passes on an answer that ends HTTP on this connection, and leaves a tunnel behind.

@@ -1,7 +1,9 @@
 //! The body of a message on its way through: never gathered whole, whatever its source.
 
 use std::{
-    fmt, io,
+    fmt,
+    future::poll_fn,
+    io,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
@@ -105,6 +107,19 @@ impl Body {
             body.counter = Some(counter());
         }
         self
+    }
+
+    /// Waits for the end of one that was announced as empty: until then the client may still break its word.
+    pub(crate) async fn settle(&mut self) -> Result<(), BodyError> {
+        if let Body::Client(body) = self
+            && body.is_empty_so_far()
+        {
+            while let Some(frame) = poll_fn(|cx| body.poll_frame(cx)).await {
+                frame?;
+            }
+            *self = Body::Empty;
+        }
+        Ok(())
     }
 
     /// All of it, for a body that has to be looked at as a whole.

@@ -9,11 +9,12 @@ use std::{
 };
 
 use bytes::Bytes;
-use http_body::{Body as _, Frame, SizeHint};
+use http_body::{Frame, SizeHint};
 use tokio::time::{Instant, Sleep};
 
 use crate::{
     body::BodyError, connection::RequestBody, headers::strip_trailers, observe::Counter, pace::Pace,
+    stream_body::StreamBody,
 };
 
 /// A client's body as it arrives.
@@ -35,7 +36,7 @@ pub(crate) enum Incoming {
     /// A connection of HTTP/1.
     One(RequestBody),
     /// A stream of HTTP/2.
-    Two(hyper::body::Incoming),
+    Two(StreamBody),
 }
 
 impl ClientBody {
@@ -53,6 +54,11 @@ impl ClientBody {
         self.pace.silence_max = self.pace.silence_max.max(silence_max);
         self.pace.rate_min = 0;
         self.timer = None;
+    }
+
+    /// Announced as empty by a client that could still send something.
+    pub(crate) fn is_empty_so_far(&self) -> bool {
+        matches!(&self.incoming, Incoming::Two(body) if body.is_empty_so_far())
     }
 
     pub(crate) fn is_end_stream(&self) -> bool {
@@ -79,7 +85,7 @@ impl ClientBody {
             Incoming::Nothing => Poll::Ready(None),
             Incoming::One(body) => body.poll_frame(cx),
             Incoming::Two(body) => {
-                let polled = Pin::new(body).poll_frame(cx);
+                let polled = body.poll_frame(cx);
                 polled.map(|frame| frame.map(|frame| frame.map_err(BodyError::client)))
             }
         };

@@ -49,6 +49,7 @@ mod run;
 mod serve;
 mod server;
 mod state;
+mod stream_body;
 pub mod target;
 mod tls;
 mod tunnel;

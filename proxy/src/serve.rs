@@ -121,7 +121,7 @@ async fn answer(
     note: &mut Note,
 ) -> Result<Response<Body>, Error> {
     let admission = &state.admission;
-    let body = match body {
+    let mut body = match body {
         Incoming::Nothing => Body::Empty,
         body => {
             let body = Body::client(body, admission.limits.body_len, state.timeouts.read);
@@ -131,6 +131,7 @@ async fn answer(
     let has_body = !body.is_empty();
     let admitted = admission.admit(parts, &client.peer, &client.scheme, has_body, note.began()).await?;
     note.admitted(admitted.client, admitted.user.as_ref());
+    body.settle().await.map_err(|error| Error::Send(upstream::SendError::Client(error)))?;
     if admission.is_forward {
         note.trail.attempt_host(&parts.headers);
     }

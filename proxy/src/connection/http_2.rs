@@ -27,6 +27,7 @@ use super::{Shared, uptake::Uptake};
 use crate::{
     client_body,
     serve::{Client, serve},
+    stream_body::StreamBody,
     tunnel::Stream,
 };
 
@@ -58,7 +59,7 @@ pub(super) async fn serve_http_2(
                 let arrived = Instant::now();
                 let state = shared.state.load_full();
                 let (mut parts, body) = request.into_parts();
-                let request = (&mut parts, client_body::Incoming::Two(body));
+                let request = (&mut parts, client_body::Incoming::Two(StreamBody::new(body)));
                 // Boxed: hyper moves the future twice.
                 let response =
                     Box::pin(serve(&state, &shared.observer, &client, request, None, arrived)).await;

@@ -11,7 +11,20 @@ fn an_entry_of_two_numbers_costs_no_more_than_is_promised() {
         (0..ENTRIES * 2).for_each(|key| assert!(cache.insert(key, key)));
         let bytes = cache.heap_bytes() as f64 / cache.len() as f64;
         assert!(bytes <= 60.0, "{policy}: {bytes:.1} bytes an entry");
+        // (K, V), hash, mark, and a link each way: what is told is all of it.
+        assert!(bytes > 30.0, "{policy}: {bytes:.1} bytes an entry");
     }
+}
+
+#[test]
+fn lfu_tells_of_the_rank_of_each_entry() {
+    let bytes = |policy| {
+        let cache = Cache::<u64, u64>::builder(ENTRIES).policy(policy).shards(1).seed(1).build().unwrap();
+        (0..ENTRIES).for_each(|key| assert!(cache.insert(key, key)));
+        cache.heap_bytes() as f64 / ENTRIES as f64
+    };
+    let rank = bytes(Policy::Lfu) - bytes(Policy::Lru);
+    assert!((4.0..5.0).contains(&rank), "{rank:.2} bytes an entry");
 }
 
 #[test]

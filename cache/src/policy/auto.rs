@@ -272,6 +272,37 @@ impl Replacement for Auto {
 mod tests {
     use super::*;
 
+    /// The window after so many accesses to the keys that `key` says, each of the whole sample.
+    fn window_after(accesses: u32, key: impl Fn(u32) -> u32) -> u32 {
+        let chooser = Chooser::new(SHADOW_ENTRIES, 1, false);
+        assert_eq!(chooser.window.load(Ordering::Relaxed), WINDOWS[FIRST]);
+        (0..accesses).for_each(|at| chooser.observe(key(at).wrapping_mul(0x9e37_79b1), 1, 0));
+        chooser.window.load(Ordering::Relaxed)
+    }
+
+    #[test]
+    fn what_the_shadows_see_makes_the_window() {
+        let last = WINDOWS[WINDOWS.len() - 1];
+        // A loop longer than the cache: recency keeps nothing of it.
+        assert_eq!(window_after(20_000, |at| at % 320), WINDOWS[0]);
+        // Each key comes twice, 200 others between, and never again: what is frequent says nothing.
+        assert_eq!(window_after(20_000, |at| if at % 2 == 0 { at } else { at.saturating_sub(201) }), last);
+        // Fewer accesses than a round choose nothing.
+        assert_eq!(window_after(SHADOW_ENTRIES as u32 - 1, |at| at % 320), WINDOWS[FIRST]);
+    }
+
+    #[test]
+    fn hits_that_all_shadows_would_have_count_as_accesses() {
+        let chooser = Chooser::new(SHADOW_ENTRIES, 1, false);
+        let seen = || chooser.trial.lock().seen;
+        chooser.observe(1, 1, 0);
+        chooser.observe(1, 1, 9);
+        assert_eq!((seen(), chooser.trial.lock().entered), (11, 1));
+        // An epoch is a sixteenth of a shadow's entries that missed.
+        (2..=SHADOW_ENTRIES as u32).for_each(|key| chooser.observe(key.wrapping_mul(0x9e37_79b1), 1, 0));
+        assert_eq!(u64::from(chooser.epoch.load(Ordering::Relaxed)), EPOCHS);
+    }
+
     #[test]
     fn where_nothing_comes_the_sample_is_left_alone_until_something_does() {
         let mut auto = Auto::new(10, Arc::new(Chooser::new(10, 1, false)));

@@ -16,6 +16,7 @@ mod look;
 mod memo;
 mod placement;
 mod redis;
+mod redis_runtime;
 #[cfg_attr(feature = "abi3", path = "slots_abi3.rs")]
 mod slots;
 mod walk;

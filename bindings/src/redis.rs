@@ -1,12 +1,11 @@
 //! `Store`: bytes on Redis, or in a near tier in front of it, over [`cache::store`], for threads and for asyncio.
 //!
 //! ```text
-//!     a thread       get(key)          ─► interpreter released, waits for the runtime ─► value
-//!     an event loop  get(key, done)    ─► returns at once … done(value, error) from the runtime's thread
+//!     a thread       get(key)          ─► interpreter released, waits for the answer ─► value
+//!     an event loop  get(key, done)    ─► returns at once … done(value, error) from another thread
 //! ```
 //!
-//! One runtime with one thread of its own drives all connections of the process; it begins with the first store. What
-//! values mean (codecs), what an outage means and what a key is, is decided in `evenly/redis.py`. Not in [`cache::store::Typed`],
+//! One runtime drives all connections of the process, see [`crate::redis_runtime`]; it begins with the first store. What values mean (codecs), what an outage means and what a key is, is decided in `evenly/redis.py`. Not in [`cache::store::Typed`],
 //! whose values are Rust's: a Python object would be built twice, and its whole numbers end at 64 bits. The bytes are the
 //! same, JSON or MessagePack, and what cannot be read is a miss there and here.
 
@@ -20,9 +19,9 @@ use pyo3::create_exception;
 use pyo3::exceptions::{PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyList};
-use tokio::runtime::{Builder, Runtime};
 
 use crate::balancers::{Error, seconds};
+use crate::redis_runtime::Shared;
 
 create_exception!(
     evenly,
@@ -35,7 +34,7 @@ create_exception!(
 #[pyclass(module = "evenly._evenly", frozen)]
 pub(crate) struct Store {
     tiers: Tiers,
-    runtime: &'static Runtime,
+    runtime: &'static Shared,
 }
 
 #[derive(Clone)]
@@ -231,23 +230,20 @@ where
 }
 
 /// The runtime of this process.
-static RUNTIME: Mutex<Option<&'static Runtime>> = Mutex::new(None);
+static RUNTIME: Mutex<Option<&'static Shared>> = Mutex::new(None);
 
-fn runtime() -> PyResult<&'static Runtime> {
+fn runtime() -> PyResult<&'static Shared> {
     let mut current = RUNTIME.lock();
     if let Some(runtime) = *current {
         return Ok(runtime);
     }
-    let built =
-        Builder::new_multi_thread().worker_threads(1).thread_name("evenly-redis").enable_all().build();
-    let built = built.map_err(|error| PyRuntimeError::new_err(format!("cannot start a thread: {error}")))?;
-    // For the life of the process: stores may end at any time, and the interpreter's end must not wait for it.
-    let runtime: &'static Runtime = Box::leak(Box::new(built));
-    *current = Some(runtime);
-    Ok(runtime)
+    let begun = Shared::begin()
+        .map_err(|error| PyRuntimeError::new_err(format!("cannot start a thread: {error}")))?;
+    *current = Some(begun);
+    Ok(begun)
 }
 
-/// After a fork, the child has no runtime: its thread did not come along.
+/// After a fork, the child has no runtime: its keeper did not come along.
 #[pyfunction]
 pub(crate) fn forget_runtime() {
     // A thread of the parent may have held the lock when it forked.

@@ -5,8 +5,11 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -142,6 +145,39 @@ def test_asyncio_has_the_same(make: Any) -> None:
     asyncio.run(main())
 
 
+def test_a_thread_that_drives_and_those_who_rely_on_the_keeper_take_turns(make: Any, server: str) -> None:
+    cache, other = make(), make()
+    cache["a"] = 1
+
+    def call_again_and_again(times: int = 100) -> None:
+        for _ in range(times):
+            assert other.add("a", 2) is False  # a round trip in a tiered cache, too
+
+    async def all_at_once() -> list[int]:
+        return await asyncio.wait_for(asyncio.gather(*(cache.aget("a") for _ in range(20))), 20)
+
+    for _ in range(20):  # by turns
+        call_again_and_again()
+        assert asyncio.run(all_at_once()) == [1] * 20
+
+    with ThreadPoolExecutor(4) as threads:  # all at once
+        running = [threads.submit(call_again_and_again, 1000) for _ in range(3)]
+        while not all(one.done() for one in running):
+            assert asyncio.run(all_at_once()) == [1] * 20
+        for one in running:
+            one.result(20)
+
+    # Near hits drive nothing, so of what somebody else does the keeper must hear.
+    call_again_and_again(1000)
+    assert cache["a"] == 1
+    with socket.create_connection((urlsplit(server).hostname, urlsplit(server).port)) as somebody:
+        somebody.sendall(b"FLUSHALL\r\n")
+        assert somebody.recv(5) == b"+OK\r\n"
+    deadline = time.monotonic() + 20
+    while cache.get("a") == 1:
+        assert time.monotonic() < deadline, "nobody drove"
+
+
 def test_decorated_functions_share_results(make: Any) -> None:
     calls = []
 
@@ -177,6 +213,8 @@ def test_decorated_functions_share_results(make: Any) -> None:
 def test_a_forked_child_has_connections_of_its_own(make: Any) -> None:
     cache = make()
     cache["from"] = "parent"
+    for _ in range(100):  # and by then this thread drives
+        cache.touch("from")
     child = os.fork()
     if child == 0:
         try:

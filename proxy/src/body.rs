@@ -18,6 +18,7 @@ use tokio::time::{Instant, Sleep, sleep_until};
 use crate::{
     client_body::{ClientBody, Incoming},
     observe::Counter,
+    pipe::Piped,
     rewrite,
     upstream::{Handover, ResponseBody},
 };
@@ -60,6 +61,20 @@ impl Member {
 
     fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let polled = Pin::new(&mut self.body).poll_frame(cx);
+        self.in_time(polled, cx)
+    }
+
+    fn poll_piped(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Piped, BodyError>>> {
+        let polled = self.body.poll_piped(cx);
+        self.in_time(polled, cx)
+    }
+
+    /// The same, if it is not too late for it.
+    fn in_time<P>(
+        &mut self,
+        polled: Poll<Option<Result<P, BodyError>>>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<P, BodyError>>> {
         let Some(deadline) = self.deadline else { return polled };
         let is_over = match &polled {
             Poll::Pending => {
@@ -144,6 +159,16 @@ impl Body {
         match self {
             Body::Client(body) => body.be_patient(silence_max),
             Body::Boxed(_) | Body::Sent(_) | Body::Member(_) | Body::Full(_) | Body::Empty => {}
+        }
+    }
+
+    /// The next piece by way of a pipe; `None` where it is to be had as a frame.
+    pub(crate) fn poll_piped(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Piped, BodyError>>> {
+        match self {
+            Body::Member(member) => member.poll_piped(cx),
+            Body::Client(_) | Body::Boxed(_) | Body::Sent(_) | Body::Full(_) | Body::Empty => {
+                Poll::Ready(None)
+            }
         }
     }
 

@@ -1,8 +1,9 @@
 //! File descriptors: each connection needs one, and most systems give a process 1,024 unless it asks for more.
 //!
 //! ```text
-//!   limit ─► RESERVE for listeners, logs, the admin listener, Redis, event loops ─► of the rest, for ways to members
-//!                                                      half, but not more than 1,024 or a quarter; what is left, for clients
+//!   limit ─► RESERVE for listeners, logs, the admin listener, Redis, event loops, and a sixteenth, but not more than 512, for
+//!            the pipes that large bodies go by ─► of the rest, for ways to members half, but not more than 1,024 or a
+//!            quarter; what is left, for clients
 //! ```
 //!
 //! Where there are few, every client that was accepted can have a member of its own. Where there are many, most clients are
@@ -40,8 +41,21 @@ pub(crate) fn clients_max() -> usize {
     limit.map_or(usize::MAX, |limit| clients_within(usize::try_from(limit).unwrap_or(usize::MAX)))
 }
 
+/// How many pipes there are descriptors for.
+#[cfg(target_os = "linux")]
+pub(crate) fn pipes_max() -> usize {
+    getrlimit(Resource::Nofile)
+        .current
+        .map_or(PIPES_MAX, |limit| pipes_within(usize::try_from(limit).unwrap_or(usize::MAX)))
+}
+
+/// Two descriptors each. As many as Linux gives one user 256 KiB each of without privileges.
+fn pipes_within(limit: usize) -> usize {
+    (limit / 32).min(PIPES_MAX)
+}
+
 fn clients_within(limit: usize) -> usize {
-    let reserve = RESERVE + PER_CORE * workers::cores().get();
+    let reserve = RESERVE + PER_CORE * workers::cores().get() + 2 * pipes_within(limit);
     let rest = limit.saturating_sub(reserve);
     let for_members = (rest / 2).min((rest / 4).max(1024));
     // Of a limit that is nothing but reserve, a few all the same: better slow than dead.
@@ -51,6 +65,7 @@ fn clients_within(limit: usize) -> usize {
 const RESERVE: usize = 48;
 /// What an event loop needs, and its share of the listeners.
 const PER_CORE: usize = 8;
+const PIPES_MAX: usize = 256;
 
 #[cfg(test)]
 mod tests {
@@ -59,7 +74,10 @@ mod tests {
     #[test]
     fn what_members_may_need_is_left_to_them() {
         let reserve = RESERVE + PER_CORE * workers::cores().get();
-        let of_rest = |rest: usize| clients_within(reserve + rest);
+        let of_rest = |rest: usize| {
+            let limit = (reserve + rest..).find(|limit| limit - reserve - 2 * pipes_within(*limit) == rest);
+            clients_within(limit.unwrap())
+        };
         assert_eq!((of_rest(200), of_rest(4_000), of_rest(20_000)), (100, 2_976, 15_000));
         assert_eq!((clients_within(64), clients_within(4)), (8, 1));
         assert!(clients_max() > 0);

@@ -42,6 +42,7 @@ pub mod observe;
 mod pace;
 pub mod pattern;
 mod peek;
+mod pipe;
 pub mod question;
 mod reload;
 pub mod rewrite;

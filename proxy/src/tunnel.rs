@@ -9,6 +9,7 @@
 //! the proxy's drain open for as long as it lasts, and does not notice reloads.
 
 use std::{
+    any::Any,
     io,
     net::{IpAddr, SocketAddr},
     pin::Pin,
@@ -74,9 +75,16 @@ pub(crate) enum DialError {
 }
 
 /// Bytes both ways.
-pub(crate) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+pub(crate) trait Stream: AsyncRead + AsyncWrite + Send + Unpin + 'static {
+    /// The socket, if it is nothing else.
+    fn socket(&self) -> Option<&TcpStream>;
+}
 
-impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
+impl<S: AsyncRead + AsyncWrite + Send + Unpin + 'static> Stream for S {
+    fn socket(&self) -> Option<&TcpStream> {
+        (self as &dyn Any).downcast_ref()
+    }
+}
 
 /// The far side of a tunnel, and what is known of it; the client's side comes when its answer has been sent.
 pub(crate) struct Tunnel {

@@ -20,6 +20,7 @@ use http::{HeaderName, HeaderValue, Method, Response, StatusCode, request::Parts
 use http_body::{Body, Frame, SizeHint};
 
 use super::{AccessLogWriter, Counter, Counters, Entry, Events, History};
+use crate::{body::BodyError, pipe::Piped};
 
 /// Everything a proxy sees of itself. It survives reloads.
 #[derive(Debug, Default)]
@@ -262,6 +263,18 @@ const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
 pub(crate) struct Observed<B> {
     body: B,
     note: Note,
+}
+
+impl Observed<crate::body::Body> {
+    /// The next piece by way of a pipe; `None` where it is to be had as a frame.
+    pub(crate) fn poll_piped(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Piped, BodyError>>> {
+        let polled = self.body.poll_piped(cx);
+        if let Poll::Ready(Some(Ok(piped))) = &polled {
+            self.note.bytes_out += piped.len() as u64;
+            self.note.is_whole = self.body.is_end_stream();
+        }
+        polled
+    }
 }
 
 impl<B: Body<Data = Bytes> + Unpin> Body for Observed<B> {

@@ -10,7 +10,7 @@ use http::{HeaderMap, StatusCode};
 use http_body::{Frame, SizeHint};
 
 use super::{connect::Stream, h1, h2, settlement::Settlement};
-use crate::body::BodyError;
+use crate::{body::BodyError, pipe::Piped};
 
 /// A member's answer.
 #[derive(Debug)]
@@ -42,6 +42,14 @@ impl ResponseBody {
         match self {
             ResponseBody::One(body) => body.hold(settlement),
             ResponseBody::Two(body) => body.settle_with(settlement),
+        }
+    }
+
+    /// The next piece by way of a pipe; `None` where it is to be had as a frame.
+    pub(crate) fn poll_piped(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Piped, BodyError>>> {
+        match self {
+            ResponseBody::One(body) => body.poll_piped(cx),
+            ResponseBody::Two(_) => Poll::Ready(None),
         }
     }
 

@@ -10,9 +10,9 @@ use std::{
     time::Duration,
 };
 
-use bytes::{Bytes, BytesMut};
+use bytes::BytesMut;
 use http::{HeaderValue, Response, header, uri::Scheme};
-use http_body::Body;
+use http_body::Body as _;
 use parking_lot::Mutex;
 use tokio::{sync::watch, time::Instant};
 
@@ -25,12 +25,13 @@ use super::{
 };
 use crate::{
     alarm::Alarm,
-    body::BodyError,
+    body::{Body, BodyError},
     client_body::Incoming,
     codec::give_back,
     config::{ConnectionLimits, Timeouts},
     connection::{Shared, farewell},
     error::plain,
+    observe::Observed,
     pace::Pace,
     serve::{Client, serve},
     tunnel::{Stream, Tunnel},
@@ -218,16 +219,13 @@ impl Connection {
     }
 
     /// Writes an answer by way of `memory`, as fast as the client takes it; `latest` it must have all of it.
-    async fn send<B>(
+    async fn send(
         &mut self,
-        response: Response<B>,
+        response: Response<Observed<Body>>,
         asked: Asked,
         latest: Instant,
         memory: &mut Vec<u8>,
-    ) -> Then
-    where
-        B: Body<Data = Bytes, Error = BodyError> + Unpin,
-    {
+    ) -> Then {
         let (parts, mut body) = response.into_parts();
         let can_stay = self.wire.lock().answer()
             && self.served < self.limits.requests
@@ -257,15 +255,20 @@ impl Connection {
         }
     }
 
-    async fn write<B>(&mut self, outbound: &mut Outbound, body: &mut B, latest: Instant) -> Result<(), Cut>
-    where
-        B: Body<Data = Bytes, Error = BodyError> + Unpin,
-    {
+    async fn write(
+        &mut self,
+        outbound: &mut Outbound,
+        body: &mut Observed<Body>,
+        latest: Instant,
+    ) -> Result<(), Cut> {
+        let takes_pipes = self.wire.lock().takes_pipes();
         let mut pace = Pace::new(self.timeouts.write, self.limits.body_rate_min);
         let mut taken = 0;
         poll_fn(|cx| {
             loop {
-                outbound.fill(body, cx)?;
+                if !(takes_pipes && outbound.pipe(body, cx)?) {
+                    outbound.fill(body, cx)?;
+                }
                 let mut wire = self.wire.lock();
                 let sent = wire.poll_send(outbound, cx)?;
                 if outbound.written > taken {

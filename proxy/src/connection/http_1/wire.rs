@@ -201,7 +201,16 @@ impl Wire {
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<()>> {
         ready!(self.poll_early(cx))?;
-        outbound.poll_drain(&mut *self.stream, cx)
+        ready!(outbound.poll_drain(&mut *self.stream, cx))?;
+        match (*self.stream).socket() {
+            Some(socket) => outbound.poll_drain_pipe(socket, cx),
+            None => Poll::Ready(Ok(())),
+        }
+    }
+
+    /// Whether what lies in a pipe can be written.
+    pub(super) fn takes_pipes(&self) -> bool {
+        (*self.stream).socket().is_some()
     }
 
     /// Nothing that was written waits any more.

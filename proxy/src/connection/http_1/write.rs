@@ -11,6 +11,8 @@
 //! is gathered behind the head and leaves in one write with it; a large piece is not copied but written beside it (`writev`).
 //! At most [`GATHER`] bytes and one piece are held, so a slow reader is felt by whoever makes the answer.
 
+mod piped;
+
 use std::{
     cell::RefCell,
     io::{self, IoSlice},
@@ -28,6 +30,7 @@ use super::head::Head;
 use crate::{
     codec::{Pending, lists_option, put_chunk, put_chunk_size, put_field, put_last_chunk},
     http_cache::Moment,
+    pipe::Piped,
 };
 
 /// What a request says about its answer.
@@ -73,6 +76,8 @@ pub(super) struct Outbound {
     large: Bytes,
     /// What ends that piece.
     tail: &'static [u8],
+    /// A large piece behind all that, which is not in our memory.
+    piped: Option<Piped>,
     coding: Coding,
     is_ended: bool,
     /// Whatever makes the body has no more of it at the moment.
@@ -155,6 +160,7 @@ impl Outbound {
             out: pending,
             large: Bytes::new(),
             tail: b"",
+            piped: None,
             coding,
             is_ended: coding == Coding::Nothing,
             is_starved: false,
@@ -212,7 +218,7 @@ impl Outbound {
         stream: &mut S,
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<()>> {
-        while !self.is_drained() {
+        while !self.out.is_empty() || !self.large.is_empty() || !self.tail.is_empty() {
             let stream = Pin::new(&mut *stream);
             let written = if self.large.is_empty() && self.tail.is_empty() {
                 ready!(stream.poll_write(cx, self.out.rest()))?
@@ -231,7 +237,7 @@ impl Outbound {
     }
 
     fn is_drained(&self) -> bool {
-        self.out.is_empty() && self.large.is_empty() && self.tail.is_empty()
+        self.out.is_empty() && self.large.is_empty() && self.tail.is_empty() && self.piped.is_none()
     }
 
     fn advance(&mut self, written: usize) {

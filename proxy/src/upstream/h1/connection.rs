@@ -25,6 +25,7 @@ use crate::{
     body::{Body, BodyError},
     codec::{Decoded, Decoder},
     headers::strip_trailers,
+    pipe::Piped,
     upstream::{connect::Stream, handover::Patience, settlement::Settlement, silence::Silence},
 };
 
@@ -227,6 +228,63 @@ impl ResponseBody {
         Some((stream, early, self.settlement.take()))
     }
 
+    /// The next piece by way of a pipe; `None` where it is to be had as a frame.
+    pub(crate) fn poll_piped(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Piped, BodyError>>> {
+        let polled = self.poll_pipe(cx);
+        self.follow(polled, cx)
+    }
+
+    fn poll_pipe(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Piped>, BodyError>> {
+        let (Some(connection), Decoder::Length(left)) = (&self.connection, &self.decoder) else {
+            return Poll::Ready(Ok(None));
+        };
+        let (None, true, Stream::Tcp(socket)) =
+            (&self.upload, connection.read.is_empty(), &connection.stream)
+        else {
+            return Poll::Ready(Ok(None));
+        };
+        let piped = match ready!(Piped::poll_from(socket, *left, cx)) {
+            Ok(None) => return Poll::Ready(Ok(None)),
+            Ok(Some(piped)) => piped,
+            Err(error) => return Poll::Ready(Err(BodyError::Io(error))),
+        };
+        if piped.is_empty() {
+            return Poll::Ready(Err(BodyError::member(ResponseError::Truncated)));
+        }
+        self.decoder = Decoder::length(left - piped.len() as u64);
+        Poll::Ready(Ok(Some(piped)))
+    }
+
+    /// What follows for both sides from what came, or did not.
+    fn follow<P>(
+        &mut self,
+        polled: Poll<Result<Option<P>, BodyError>>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<P, BodyError>>> {
+        match polled {
+            Poll::Pending => {
+                // Who has no connection any more has nothing to wait for.
+                let Some(connection) = &mut self.connection else { return Poll::Ready(None) };
+                ready!(self.silence.poll(&mut connection.alarm, cx));
+                self.settle(false);
+                Poll::Ready(Some(Err(BodyError::MemberSilent(self.silence.max))))
+            }
+            Poll::Ready(Ok(piece)) => {
+                if piece.is_some() {
+                    self.silence.ended();
+                }
+                if self.decoder.is_done() {
+                    self.settle(true);
+                }
+                Poll::Ready(piece.map(Ok))
+            }
+            Poll::Ready(Err(error)) => {
+                self.settle(matches!(error, BodyError::Client(_)));
+                Poll::Ready(Some(Err(error)))
+            }
+        }
+    }
+
     fn settle(&mut self, ok: bool) {
         let connection = self.connection.take();
         if let Some(settlement) = self.settlement.take() {
@@ -282,27 +340,8 @@ impl http_body::Body for ResponseBody {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        let this = &mut *self;
-        match this.poll_piece(cx) {
-            Poll::Pending => {
-                // Who has no connection any more has nothing to wait for.
-                let Some(connection) = &mut this.connection else { return Poll::Ready(None) };
-                ready!(this.silence.poll(&mut connection.alarm, cx));
-                this.settle(false);
-                Poll::Ready(Some(Err(BodyError::MemberSilent(this.silence.max))))
-            }
-            Poll::Ready(Ok(frame)) => {
-                this.silence.ended();
-                if frame.is_none() || this.decoder.is_done() {
-                    this.settle(true);
-                }
-                Poll::Ready(frame.map(Ok))
-            }
-            Poll::Ready(Err(error)) => {
-                this.settle(matches!(error, BodyError::Client(_)));
-                Poll::Ready(Some(Err(error)))
-            }
-        }
+        let polled = self.poll_piece(cx);
+        self.follow(polled, cx)
     }
 
     fn is_end_stream(&self) -> bool {

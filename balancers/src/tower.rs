@@ -151,8 +151,11 @@ mod tests {
     use core::pin::Pin;
     use core::task::{Context, Poll};
 
-    use super::Balance;
-    use crate::{Algorithm, Pool, Query};
+    use core::task::Waker;
+    use std::error::Error;
+
+    use super::{Balance, BalanceError};
+    use crate::{Algorithm, PickError, Pool, Query};
     use tower_service::Service;
 
     #[derive(Clone)]
@@ -195,5 +198,73 @@ mod tests {
         let pool: Pool<Echo> = Pool::new(Algorithm::P2c);
         let balance = Balance::new(pool, |_: &u32| Query::new());
         spawn(async move { call(balance).await });
+    }
+
+    /// Refuses odd numbers, and is ready for nothing once it is broken.
+    #[derive(Clone, Debug)]
+    struct Even {
+        is_broken: bool,
+    }
+
+    impl Service<u32> for Even {
+        type Response = u32;
+        type Error = core::num::TryFromIntError;
+        type Future = Ready<Result<u32, Self::Error>>;
+
+        fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+            Poll::Ready(if self.is_broken { u8::try_from(256).map(drop) } else { Ok(()) })
+        }
+
+        fn call(&mut self, number: u32) -> Self::Future {
+            ready(if number.is_multiple_of(2) { Ok(number) } else { u8::try_from(256).map(u32::from) })
+        }
+    }
+
+    fn answer<S: Service<u32>>(service: &mut S, number: u32) -> Result<S::Response, S::Error> {
+        let mut context = Context::from_waker(Waker::noop());
+        assert!(service.poll_ready(&mut context).is_ready());
+        let mut future = core::pin::pin!(service.call(number));
+        match future.as_mut().poll(&mut context) {
+            Poll::Ready(answer) => answer,
+            Poll::Pending => panic!("nothing here waits"),
+        }
+    }
+
+    fn balance(
+        is_broken: bool,
+    ) -> (
+        Pool<Even>,
+        impl Service<u32, Response = super::Leased<u32, Even>, Error = BalanceError<core::num::TryFromIntError>>,
+    ) {
+        let pool = Pool::new(Algorithm::P2c);
+        pool.update(|edit| edit.add("a", 1, Even { is_broken })).unwrap();
+        (pool.clone(), Balance::new(pool, |_: &u32| Query::new()))
+    }
+
+    #[test]
+    fn an_answer_is_in_flight_until_its_lease_is_dropped() {
+        let (pool, mut balance) = balance(false);
+        let leased = answer(&mut balance, 4).unwrap();
+        assert_eq!(*leased, 4);
+        let (number, lease) = leased.into_parts();
+        assert_eq!((number, lease.id(), pool.members()[0].in_flight), (4, "a", 1));
+        drop(lease);
+        assert_eq!(pool.members()[0].in_flight, 0);
+    }
+
+    #[test]
+    fn a_member_that_fails_is_told_from_nobody_to_ask() {
+        for (is_broken, number) in [(false, 3), (true, 4)] {
+            let (pool, mut balance) = balance(is_broken);
+            let failed = answer(&mut balance, number).unwrap_err();
+            assert!(failed.to_string().starts_with("the picked member failed: out of range"), "{failed}");
+            assert!(failed.source().is_some_and(|source| source.is::<core::num::TryFromIntError>()));
+            assert_eq!(pool.members()[0].in_flight, 0, "a failed request is in flight no longer");
+            pool.set_up("a", false).unwrap();
+            let nobody = answer(&mut balance, 4).unwrap_err();
+            assert!(matches!(nobody, BalanceError::Pick(PickError::AllDown)));
+            assert_eq!(nobody.to_string(), PickError::AllDown.to_string());
+            assert!(nobody.source().is_some_and(|source| source.is::<PickError>()));
+        }
     }
 }

@@ -6,6 +6,7 @@
 //!
 //! | file | targets |
 //! |---|---|
+//! | `answers.rs` | `answers` (members, by our client and by hyper's), `replies` (Redis) |
 //! | `balancing.rs` | `members`, `pool_ops`, `ring_churn` |
 //! | `caching.rs` | `cache_ops` (every policy), `single_flight` |
 //! | `http_caching.rs` | `cache_control`, `vary`, `entry` |
@@ -13,6 +14,7 @@
 //! | `settings.rs` | `config`, `rules` |
 //! | `wire.rs` | `requests` |
 
+mod answers;
 mod balancing;
 mod caching;
 mod http_caching;
@@ -20,6 +22,7 @@ mod requests;
 mod settings;
 mod wire;
 
+pub use answers::{answers, replies};
 pub use balancing::{members, pool_ops, ring_churn};
 pub use caching::{cache_ops, single_flight};
 pub use http_caching::{cache_control, entry, vary};
@@ -32,6 +35,7 @@ pub type Target = fn(&[u8]);
 
 /// Every target by the name of its program.
 pub const TARGETS: &[(&str, Target)] = &[
+    ("answers", answers),
     ("basic_auth", basic_auth),
     ("cache_control", cache_control),
     ("cache_ops", cache_ops),
@@ -41,6 +45,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("members", members),
     ("pool_ops", pool_ops),
     ("proxy_protocol", proxy_protocol),
+    ("replies", replies),
     ("requests", requests),
     ("ring_churn", ring_churn),
     ("rules", rules),

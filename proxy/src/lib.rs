@@ -63,6 +63,8 @@ pub use reload::{ReloadError, Service};
 pub use server::{Builder, Listener, Proxy};
 pub use state::StartError;
 pub use tls::TlsError;
+#[doc(hidden)]
+pub use upstream::ask;
 
 /// The README's Rust, and that of the guides, run with the doc tests.
 #[cfg(doctest)]

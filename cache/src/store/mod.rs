@@ -25,6 +25,8 @@ pub use contract::{Keep, Store, StoreFuture};
 pub use entry::Oddity;
 pub use error::StoreError;
 pub use memory::Memory;
+#[doc(hidden)]
+pub use redis::replies_in;
 pub use redis::{Address, Circuit, Hearing, Redis, RedisConfig, RedisStats, RedisTls};
 pub use single_flight::SingleFlight;
 #[doc(inline)]

@@ -45,6 +45,8 @@ mod window;
 pub(crate) use answer::{Answer, ResponseBody};
 pub(crate) use discover::Directory;
 pub(crate) use group::{Group, Roster, Settings};
+#[doc(hidden)]
+pub use h1::ask;
 pub(crate) use h1::{Interims, RequestHead};
 pub(crate) use handover::Handover;
 pub(crate) use health::{TICK, Tender};

@@ -51,6 +51,8 @@ pub use client::Redis;
 pub(super) use client::now_ms;
 pub use config::{RedisConfig, RedisTls};
 pub(super) use lock::Lock;
+#[doc(hidden)]
+pub use replies::replies_in;
 pub use stats::RedisStats;
 pub use watch::Hearing;
 pub(super) use watch::{Change, Listener};

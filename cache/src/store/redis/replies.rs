@@ -16,13 +16,14 @@
 
 use std::{
     io,
-    pin::pin,
-    task::{Context, Poll},
+    pin::{Pin, pin},
+    slice::Chunks,
+    task::{Context, Poll, Waker},
 };
 
 use bytes::BufMut;
 use redis::Value;
-use tokio::io::{AsyncRead, AsyncReadExt};
+use tokio::io::{AsyncRead, AsyncReadExt, ReadBuf};
 
 /// The longest line: numbers, status and error messages.
 pub(super) const LINE_MAX: usize = 64 * 1024;
@@ -242,59 +243,61 @@ fn no_number(kind: u8) -> String {
     format!("reply of type '{}' with a length that is no number", char::from(kind))
 }
 
+/// The replies in `bytes` when they come in pieces of `piece`, none of them longer than `string_max`: what tests and the
+/// fuzzer see of it.
+///
+/// # Errors
+/// Why the connection would fail.
+#[doc(hidden)]
+pub fn replies_in(bytes: &[u8], piece: usize, string_max: usize) -> Result<Vec<Value>, String> {
+    let mut replies = Replies::new(string_max);
+    let mut values = Vec::new();
+    let mut stream = Pieces(bytes.chunks(piece), &[]);
+    let mut cx = Context::from_waker(Waker::noop());
+    loop {
+        while let Some(value) = replies.next()? {
+            values.push(value);
+        }
+        match replies.poll_fill(&mut stream, &mut cx) {
+            Poll::Ready(Ok(1..)) => {}
+            _ => return Ok(values),
+        }
+    }
+}
+
+/// Bytes as a network may bring them.
+struct Pieces<'a>(Chunks<'a, u8>, &'a [u8]);
+
+impl AsyncRead for Pieces<'_> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        if self.1.is_empty() {
+            self.1 = self.0.next().unwrap_or_default();
+        }
+        let (now, later) = self.1.split_at(self.1.len().min(buf.remaining()));
+        buf.put_slice(now);
+        self.1 = later;
+        Poll::Ready(Ok(()))
+    }
+}
+
 /// More digits than any size has, with its CR.
 const DIGITS_MAX: usize = 32;
 
 #[cfg(test)]
 mod tests {
-    use std::pin::Pin;
-
     use proptest::prelude::*;
 
     use super::*;
 
-    /// The replies in `bytes` when they come in pieces of `piece`.
     fn read(bytes: &[u8], piece: usize) -> Result<Vec<Value>, String> {
-        let mut replies = Replies::new(STRING_MAX);
-        let mut values = Vec::new();
-        let mut stream = in_pieces(bytes, piece);
-        let mut cx = Context::from_waker(std::task::Waker::noop());
-        loop {
-            while let Some(value) = replies.next()? {
-                values.push(value);
-            }
-            match replies.poll_fill(&mut stream, &mut cx) {
-                Poll::Ready(Ok(0)) => return Ok(values),
-                Poll::Ready(Ok(_)) => {}
-                other => panic!("{other:?}"),
-            }
-        }
+        replies_in(bytes, piece, STRING_MAX)
     }
 
     const STRING_MAX: usize = 300_000;
-
-    /// Bytes in pieces.
-    struct Pieces<'a>(std::slice::Chunks<'a, u8>, &'a [u8]);
-
-    fn in_pieces(bytes: &[u8], piece: usize) -> Pieces<'_> {
-        Pieces(bytes.chunks(piece), &[])
-    }
-
-    impl AsyncRead for Pieces<'_> {
-        fn poll_read(
-            mut self: Pin<&mut Self>,
-            _: &mut Context<'_>,
-            buf: &mut tokio::io::ReadBuf<'_>,
-        ) -> Poll<io::Result<()>> {
-            if self.1.is_empty() {
-                self.1 = self.0.next().unwrap_or_default();
-            }
-            let (now, later) = self.1.split_at(self.1.len().min(buf.remaining()));
-            buf.put_slice(now);
-            self.1 = later;
-            Poll::Ready(Ok(()))
-        }
-    }
 
     /// What the client library alone makes of one reply.
     fn parsed(reply: &[u8]) -> Value {
@@ -355,8 +358,8 @@ mod tests {
             "$50\r\n01234567890123456789012345678901234567890123456789\r\n".repeat(10_000)
         );
         let mut replies = Replies::new(STRING_MAX);
-        let mut stream = in_pieces(list.as_bytes(), 100_000);
-        let mut cx = Context::from_waker(std::task::Waker::noop());
+        let mut stream = Pieces(list.as_bytes().chunks(100_000), &[]);
+        let mut cx = Context::from_waker(Waker::noop());
         let value = loop {
             if let Some(value) = replies.next().unwrap() {
                 break value;

@@ -12,13 +12,17 @@
 //! | `upload.rs` | the body we send, while the answer may already arrive |
 //! | `response.rs` | the head we read |
 //! | `connection.rs` | one exchange on one connection, and the body that arrives |
+//! | `ask.rs` | the same without everything around it, for the fuzzer |
 //!
 //! What it shares with the server towards clients stands in [`codec`](crate::codec).
 
+mod ask;
 mod connection;
 mod request;
 mod response;
 mod upload;
 
+#[doc(hidden)]
+pub use ask::ask;
 pub(crate) use connection::{Connection, ExchangeError, ResponseBody};
 pub(crate) use request::{Interims, RequestHead};

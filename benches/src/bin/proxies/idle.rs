@@ -4,7 +4,7 @@ use std::{
     io::{self, Read, Write},
     net::{Ipv4Addr, TcpStream},
     thread::sleep,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use evenly_benches::scoreboard::{Better, Board};
@@ -14,7 +14,7 @@ use crate::{
     setup::Role,
 };
 
-/// Notes memory for each of `connections` that did one request each, and how long each rival took to listen.
+/// Notes memory for each of `connections` that did one request each, and how long after its start each rival first answered.
 pub(crate) fn hold(rivals: &[Rival], connections: usize, scene: &Scene, board: &mut Board) {
     for rival in rivals {
         if let Err(error) = hold_one(rival, connections, scene, board) {
@@ -26,18 +26,22 @@ pub(crate) fn hold(rivals: &[Rival], connections: usize, scene: &Scene, board: &
 
 fn hold_one(rival: &Rival, connections: usize, scene: &Scene, board: &mut Board) -> io::Result<()> {
     let proxy = rival.start(Role::Pass, scene, &[])?;
+    let listening = Instant::now();
     ask(proxy.port)?;
+    let first_answer = proxy.process.up_after + listening.elapsed();
+    let cpu = proxy.process.cpu()?;
     let before = proxy.process.own_memory()?;
     let held = (0..connections).map(|_| ask(proxy.port)).collect::<io::Result<Vec<_>>>()?;
     sleep(SETTLED);
     let after = proxy.process.own_memory()?;
     drop(held);
     let each = after.saturating_sub(before) as f64 / 1024.0 / connections as f64;
-    let up_after = proxy.process.up_after.as_secs_f64() * 1000.0;
+    let ms = |time: Duration| time.as_secs_f64() * 1000.0;
     let (case, who) = (connections.to_string(), crate::who(rival));
     board.note("idle connections", &case, ("KiB each", Better::Less), who, each);
     board.note("idle connections", &case, ("MiB without them", Better::Less), who, before as f64 / 1048576.0);
-    board.note("idle connections", &case, ("ms until it listens", Better::Less), who, up_after);
+    board.note("idle connections", &case, ("ms until its first answer", Better::Less), who, ms(first_answer));
+    board.note("idle connections", &case, ("CPU ms until then", Better::Less), who, ms(cpu));
     Ok(())
 }
 

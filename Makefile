@@ -152,7 +152,7 @@ clients:
 	./scripts/clients
 	cargo test -p evenly --test grpc
 
-# The scoreboard: everything with its rivals in the same run, tables here and JSON in target/bench (benches/README.md).
+# The scoreboard: everything with its rivals in the same run, tables here, JSON and pictures in target/bench (benches/README.md).
 # `bench-quick` is a look of at most five minutes after the build. `pictures` draws docs/pictures from the last run.
 .PHONY: bench bench-quick pictures
 bench: ; ./scripts/bench

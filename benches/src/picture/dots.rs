@@ -45,15 +45,23 @@ impl Dots {
     /// The picture as SVG.
     #[must_use]
     pub fn svg(&self) -> String {
-        let top = TOP + KEY;
+        let keys = self.keys();
+        let top = TOP + KEY + (keys.last().map_or(0.0, |last| last.2)) * KEY_LINE;
+        let longest = self.rows.iter().map(|row| row.name.chars().count()).max().unwrap_or(0);
+        let left = LEFT.max(30.0 + LETTER * longest as f64);
+        let width = WIDTH - LEFT + left;
         let bottom = top + self.rows.len() as f64 * ROW;
-        let mut sheet = Sheet::new(WIDTH, bottom + 52.0, &self.title);
+        let mut sheet = Sheet::new(width, bottom + 52.0, &self.title);
         sheet.subtitle(&self.subtitle);
-        self.key(&mut sheet);
+        for (dot, x, line) in &keys {
+            let (y, radius) = (TOP + line * KEY_LINE, if dot.tone == Tone::Ours { 6.0 } else { 4.2 });
+            sheet.dot(*x, y - 10.0, radius, &dot.tone.fill());
+            sheet.text_at(x + 11.0, y - 6.0, &dot.name, "ink", Anchor::Start);
+        }
         let values = self.rows.iter().flat_map(|row| &row.dots).map(|dot| dot.value);
         let rule = self.rule.as_ref().map(|rule| rule.0);
         let from_zero = (self.x.1 == Scale::Linear).then_some(0.0);
-        let x = Axis::over(self.x.1, values.chain(rule).chain(from_zero), LEFT, WIDTH - 2.0 * MARGIN);
+        let x = Axis::over(self.x.1, values.chain(rule).chain(from_zero), left, width - 2.0 * MARGIN);
         for tick in x.ticks() {
             sheet.path(&[(x.place(tick), top), (x.place(tick), bottom)], "grid", 1.0);
             sheet.text_at(x.place(tick), bottom + 18.0, &named(tick), "soft", Anchor::Middle);
@@ -62,11 +70,11 @@ impl Dots {
             sheet.path(&[(x.place(*value), top - 4.0), (x.place(*value), bottom)], "rule", 1.5);
             sheet.text_at(x.place(*value), top - 8.0, name, "soft", Anchor::Middle);
         }
-        let middle = f64::midpoint(LEFT, WIDTH - 2.0 * MARGIN);
+        let middle = f64::midpoint(left, width - 2.0 * MARGIN);
         sheet.text_at(middle, bottom + 40.0, &self.x.0, "soft", Anchor::Middle);
         for (at, row) in self.rows.iter().enumerate() {
             let y = top + (at as f64 + 0.5) * ROW;
-            sheet.text_at(LEFT - 14.0, y + 4.0, &row.name, "ink", Anchor::End);
+            sheet.text_at(left - 14.0, y + 4.0, &row.name, "ink", Anchor::End);
             let ends = row.dots.iter().map(|dot| x.place(dot.value));
             let span = ends.fold((f64::MAX, f64::MIN), |(low, high), at| (low.min(at), high.max(at)));
             sheet.path(&[(span.0, y), (span.1, y)], "grid", 2.0);
@@ -81,8 +89,8 @@ impl Dots {
         sheet.finish()
     }
 
-    /// Who has which colour, above the rows, ours first.
-    fn key(&self, sheet: &mut Sheet) {
+    /// Who has which colour, ours first; how far to the right it stands, and in which line above the rows.
+    fn keys<'a>(&'a self) -> Vec<(&'a Dot, f64, f64)> {
         let mut known: Vec<&Dot> = Vec::new();
         for dot in self.rows.iter().flat_map(|row| &row.dots) {
             if known.iter().all(|one| one.name != dot.name) {
@@ -90,21 +98,28 @@ impl Dots {
             }
         }
         known.sort_by_key(|dot| dot.tone != Tone::Ours);
-        let mut x = MARGIN + 6.0;
-        for dot in known {
-            sheet.dot(x, TOP - 10.0, if dot.tone == Tone::Ours { 6.0 } else { 4.2 }, &dot.tone.fill());
-            sheet.text_at(x + 11.0, TOP - 6.0, &dot.name, "ink", Anchor::Start);
-            x += 34.0 + 6.8 * dot.name.chars().count() as f64;
-        }
+        let (mut next, mut line) = (MARGIN + 6.0, 0.0);
+        let place = |dot: &'a Dot| {
+            let width = 34.0 + LETTER * dot.name.chars().count() as f64;
+            if next + width > WIDTH - MARGIN {
+                (next, line) = (MARGIN + 6.0, line + 1.0);
+            }
+            next += width;
+            (dot, next - width, line)
+        };
+        known.into_iter().map(place).collect()
     }
 }
 
 const WIDTH: f64 = 860.0;
-/// Room for the rows' names.
+/// Room for the rows' names, at least.
 const LEFT: f64 = 190.0;
 const TOP: f64 = 76.0;
 /// Between the key and the first row.
 const KEY: f64 = 26.0;
+const KEY_LINE: f64 = 18.0;
+/// The mean width of a letter.
+const LETTER: f64 = 6.8;
 const ROW: f64 = 24.0;
 
 #[cfg(test)]

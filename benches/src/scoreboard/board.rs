@@ -181,7 +181,8 @@ impl Board {
         println!("{}", self.table());
     }
 
-    /// Prints the table and keeps everything in `target/bench/<bench>.json`, whose place is returned.
+    /// Prints the table and keeps everything in `target/bench/<bench>.json`, whose place is returned, and as a picture
+    /// beside it.
     ///
     /// # Errors
     /// When the file cannot be written.
@@ -191,6 +192,7 @@ impl Board {
         fs::create_dir_all(&folder)?;
         let path = folder.join(format!("{}.json", self.bench));
         fs::write(&path, serde_json::to_string_pretty(self)?)?;
+        fs::write(path.with_extension("svg"), self.chart())?;
         Ok(path)
     }
 

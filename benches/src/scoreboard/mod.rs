@@ -1,9 +1,10 @@
-//! What a bench found, in one form for all of them: a table to read now, a JSON file for pictures and for doubters.
+//! What a bench found, in one form for all of them: a table to read now, a picture and a JSON file for doubters.
 //!
 //! | file | |
 //! |---|---|
 //! | `board.rs` | what is noted, round by round, and the file `target/bench/<bench>.json` |
 //! | `table.rs` | the board as Markdown: medians, spread, ratios within a round, and where we lose |
+//! | `chart.rs` | the board as a picture, `target/bench/<bench>.svg` |
 //! | `effort.rs` | how much of everything: `EVENLY_BENCH=quick` for a look, nothing for the truth |
 //!
 //! ```
@@ -20,6 +21,7 @@
 //! ```
 
 mod board;
+mod chart;
 mod effort;
 mod table;
 

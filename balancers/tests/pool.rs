@@ -1,6 +1,7 @@
 //! What a user sees of a pool that changes while it is used: for every algorithm.
 
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use balancers::{Algorithm, EditError, Lease, ManualClock, Outcome, PickError, Pool, Query, Values};
@@ -280,12 +281,12 @@ fn replacing_all_keeps_what_stays() {
 fn replacing_everybody_leaves_no_pick_without_a_member() {
     for algorithm in Algorithm::ALL {
         let pool = pool_of(algorithm, &[("a", 1), ("b", 1)]);
-        let done = std::sync::atomic::AtomicBool::new(false);
+        let done = AtomicBool::new(false);
         std::thread::scope(|scope| {
             for _ in 0..2 {
                 scope.spawn(|| {
                     let mut reader = pool.reader();
-                    while !done.load(std::sync::atomic::Ordering::Relaxed) {
+                    while !done.load(Ordering::Relaxed) {
                         drop(pool.pick(&Query::keyed(1)).expect("somebody is always there"));
                         drop(reader.pick(&Query::keyed(2)).expect("somebody is always there"));
                     }
@@ -297,10 +298,37 @@ fn replacing_everybody_leaves_no_pick_without_a_member() {
                 let join = |edit: &mut balancers::Edit<String>| edit.add("new", 1, String::new());
                 pool.update(|edit| edit.drain(&format!("{round}-0")).and_then(|()| join(edit))).unwrap();
             }
-            done.store(true, std::sync::atomic::Ordering::Relaxed);
+            done.store(true, Ordering::Relaxed);
         });
         assert!(pool.members().iter().all(|member| member.in_flight == 0), "{algorithm}");
     }
+}
+
+#[test]
+fn a_value_may_use_the_pool_when_it_leaves() {
+    // Once it was dropped with the pool's lock held: this hung.
+    struct Closing(Weak<Pool<Closing>>, Arc<AtomicUsize>);
+    impl Drop for Closing {
+        fn drop(&mut self) {
+            if let Some(pool) = self.0.upgrade() {
+                pool.set_up("stays", pool.drained("leaves")).unwrap();
+                self.1.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+    }
+
+    let (pool, left) = (Arc::new(Pool::new(Algorithm::P2c)), Arc::new(AtomicUsize::new(0)));
+    let closing = || Closing(Arc::downgrade(&pool), left.clone());
+    pool.update(|edit| {
+        edit.add("leaves", 1, closing())?;
+        edit.add("stays", 1, closing())
+    })
+    .unwrap();
+    pool.update(|edit| edit.remove("leaves")).unwrap();
+    assert_eq!(left.load(Ordering::Relaxed), 1);
+    pool.update(|edit| edit.replace_all([("stays", 1, closing())], Values::Replace)).unwrap();
+    assert_eq!(left.load(Ordering::Relaxed), 2);
+    assert!(pool.pick(&Query::new()).is_ok());
 }
 
 #[test]

@@ -128,8 +128,10 @@ impl<T> Pool<T> {
         &self,
         edit: impl FnOnce(&mut Edit<T>) -> Result<(), EditError>,
     ) -> Result<Change, EditError> {
+        // Declared before the lock, and so dropped after it: values that leave end here, and may use the pool as they do.
+        let before;
         let mut control = self.control();
-        let before = self.snapshot();
+        before = self.snapshot();
         let mut draft = Edit::of(&before);
         edit(&mut draft)?;
         let draft = draft.finish()?;

@@ -1,14 +1,15 @@
 #!/usr/bin/env python3
 """How fast is the Python package, beside its rivals, in one sitting?
 
-    bindings/speed.py                     # everything, then the goals and whether they are met
-    bindings/speed.py --only get,ring     # some of the tables
+    bindings/speed.py                       # everything, then the goals and whether they are met: a quarter of an hour
+    bindings/speed.py --only get,ring       # some of the tables
+    bindings/speed.py --time                # no instructions: what wants a quiet machine, and is quick on one
 
-Makes `.venv-speed` of /usr/bin/python3.11 (Debian's, optimised; an unoptimised build flatters compiled code), with the rivals
-and a release wheel of the package (`maturin build --profile wheel`, or EVENLY_WHEEL=path). Every statement is the body of one
-`for` loop over prepared keys; the loop itself is measured too and subtracted. Nanoseconds are the median of rounds in which
-all take turns; instructions are by valgrind's cachegrind, the figure that noise does not touch. What was seen goes to
-target/bench/python.json, with commit, machine and command.
+Makes `.venv-speed` anew of /usr/bin/python3.11 (Debian's, optimised; an unoptimised build flatters compiled code), with the
+rivals and a wheel of the package as it stands, in the profile that is published (EVENLY_WHEEL=path for one that is there).
+Every statement is the body of one `for` loop over prepared keys; the loop itself is measured too and subtracted. Nanoseconds
+are the median of rounds in which all of a table take turns; instructions are by valgrind's cachegrind, the figure that noise
+does not touch. What was seen goes to target/bench/python.json, with commit, machine and command.
 """
 
 from __future__ import annotations
@@ -22,9 +23,13 @@ import statistics
 import subprocess
 import sys
 import textwrap
+import time
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 VENV = ROOT / ".venv-speed"
+PYTHON = str(VENV / "bin" / "python")
+#: label → median, smallest, largest
+Rows = dict[str, tuple[float, float, float]]
 RIVALS = [
     "async_lru", "cachebox==6.2.*", "cachetools==8.0.1", "moka-py", "redis", "roundrobin", "theine", "uhashring==2.5",
 ]
@@ -33,7 +38,7 @@ KEYS = "keys = ['key-%d' % n for n in range(1000)] * (N // 1000)\n"
 FILLED = "for key in keys[:1000]: c[key] = key\n"
 OTHERS = "keys = [key[:3] + key[3:] for key in keys]\n"
 SQUARE = "def square(x): return x * x\n"
-NODES = "nodes = ['10.0.%d.%d:11211' % (n // 250, n % 250) for n in range(1000)]\n"
+NODES = "nodes = ['10.0.%d.%d:11211' % (n // 250, n % 250) for n in range(MEMBERS)]\n"
 
 #: table → {label: (setup, body of the loop over `key`)}
 TABLES: dict[str, dict[str, tuple[str, str]]] = {
@@ -83,10 +88,14 @@ TABLES: dict[str, dict[str, tuple[str, str]]] = {
     "ring": {
         "evenly Ring[]": (NODES + "from evenly.balancers import Ring\nc = Ring(nodes)\n", "c[key]"),
         "evenly Ketama[]": (NODES + "from evenly.balancers import Ketama\nc = Ketama(nodes)\n", "c[key]"),
-        "evenly HashRing ketama": (
+        "evenly HashRing.get_node": (
             NODES + "from evenly.balancers import HashRing\nc = HashRing(nodes, hash_fn='ketama')\n", "c.get_node(key)"),
-        "uhashring ketama": (
+        "evenly HashRing[]": (
+            NODES + "from evenly.balancers import HashRing\nc = HashRing(nodes, hash_fn='ketama')\n", "c[key]"),
+        "uhashring get_node": (
             NODES + "from uhashring import HashRing\nc = HashRing(nodes, hash_fn='ketama')\n", "c.get_node(key)"),
+        "uhashring []": (
+            NODES + "from uhashring import HashRing\nc = HashRing(nodes, hash_fn='ketama')\n", "c[key]"),
     },
     "pick": {
         "evenly round_robin": (
@@ -99,26 +108,31 @@ TABLES: dict[str, dict[str, tuple[str, str]]] = {
             "def c():\n    a, b = random.randrange(10), random.randrange(10)\n    best = a if load[a] <= load[b] else b\n"
             "    load[best] += 1\n    load[best] -= 1\n    return names[best]\n", "c()"),
     },
-    "batch": {
-        "evenly Ring.assign, 10,000 keys": (
-            NODES + "from evenly.balancers import Ring\nc = Ring(nodes)\nmany = keys[:1000] * 10\n",
-            "if key == 'key-0': c.assign(many)"),
-        "uhashring, 10,000 keys": (
-            NODES + "from uhashring import HashRing\nc = HashRing(nodes, hash_fn='ketama')\nmany = keys[:1000] * 10\n",
-            "if key == 'key-0': [c.get_node(one) for one in many]"),
-    },
 }
 
-#: Rows that no loop over keys shows: label → a program that prints JSON, {what: number}.
+#: Tables that no loop over keys shows: a program that tells each row (HEAD, below).
 PROGRAMS: dict[str, str] = {
+    "batch": """
+        from evenly.balancers import Ring
+        from uhashring import HashRing
+        nodes = ['10.0.%d.%d:11211' % (n // 250, n % 250) for n in range(1000)]
+        many = ['key-%d' % n for n in range(10_000)]
+        ours, theirs = Ring(nodes), HashRing(nodes, hash_fn='ketama')
+        turns({
+            'evenly Ring.assign, 10,000 keys, ms': lambda: ours.assign(many),
+            'uhashring, 10,000 keys, ms': lambda: [theirs.get_node(key) for key in many],
+        }, 1e3)
+    """,
     "build": """
         nodes = ['10.0.%d.%d:11211' % (n // 250, n % 250) for n in range(1000)]
         from evenly.balancers import Ring, Ketama, HashRing
         from uhashring import HashRing as Theirs
-        show('evenly Ring, 1000 x 160, ms', lambda: Ring(nodes), 1e3)
-        show('evenly Ketama, 1000 x 160, ms', lambda: Ketama(nodes), 1e3)
-        show('evenly HashRing ketama, ms', lambda: HashRing(nodes, hash_fn='ketama'), 1e3)
-        show('uhashring ketama, ms', lambda: Theirs(nodes, hash_fn='ketama'), 1e3, 3)
+        turns({
+            'evenly Ring, 1000 x 160, ms': lambda: Ring(nodes),
+            'evenly Ketama, 1000 x 160, ms': lambda: Ketama(nodes),
+            'evenly HashRing ketama, ms': lambda: HashRing(nodes, hash_fn='ketama'),
+            'uhashring ketama, ms': lambda: Theirs(nodes, hash_fn='ketama'),
+        }, 1e3, 3)
     """,
     "async": """
         import asyncio, async_lru, moka_py, evenly
@@ -126,12 +140,14 @@ PROGRAMS: dict[str, str] = {
         async def hits(f):
             await f(7)
             for _ in range(100_000): await f(7)
-        for label, wrap in {
-            'evenly @cached': evenly.cached(maxsize=2000, ttl=600),
-            'moka-py @cached': moka_py.cached(maxsize=2000, ttl=600),
-            'async_lru': async_lru.alru_cache(maxsize=2000, ttl=600),
-        }.items():
-            show(label + ', ns a hit', lambda: asyncio.run(hits(wrap(square))), 1e4)
+        turns({
+            label + ', ns a hit': lambda wrap=wrap: asyncio.run(hits(wrap(square)))
+            for label, wrap in {
+                'evenly @cached': evenly.cached(maxsize=2000, ttl=600),
+                'moka-py @cached': moka_py.cached(maxsize=2000, ttl=600),
+                'async_lru': async_lru.alru_cache(maxsize=2000, ttl=600),
+            }.items()
+        }, 1e4)
     """,
     "redis": """
         import socket, subprocess, threading, redis
@@ -155,8 +171,10 @@ PROGRAMS: dict[str, str] = {
                 all = [threading.Thread(target=work) for _ in range(threads)]
                 [one.start() for one in all]; [one.join() for one in all]
             for threads in (1, 4):
-                show('evenly get, %d threads, us' % threads, lambda: run(ours.get, threads), 1e6 / 4000 / threads)
-                show('redis-py get, %d threads, us' % threads, lambda: run(theirs.get, threads), 1e6 / 4000 / threads)
+                turns({
+                    'evenly get, %d threads, us' % threads: lambda: run(ours.get, threads),
+                    'redis-py get, %d threads, us' % threads: lambda: run(theirs.get, threads),
+                }, 1e6 / 4000 / threads)
         finally:
             server.terminate(); server.wait()
     """,
@@ -182,15 +200,19 @@ PROGRAMS: dict[str, str] = {
             'evenly Cache auto': (ours, lambda size: Cache(size, policy='auto')),
             'theine': (theirs, Theine),
         }
+        shortfalls = {label: [] for label in caches if label != 'theine'}
         def ratios(name, trace, size):
-            for label, (play, make) in caches.items():
-                told[f'{label}, {name}, %'] = [play(make(size), trace) / len(trace) * 100]
+            found = {label: play(make(size), trace) / len(trace) * 100 for label, (play, make) in caches.items()}
+            for label, percent in found.items():
+                tell(f'{label}, {name}, %', percent)
+            for label, all in shortfalls.items():
+                all.append(found['theine'] - found[label])
         rng = random.Random(1)
         sums = list(itertools.accumulate(1 / n ** 0.9 for n in range(1, 100_001)))
         zipf = ['%d' % bisect.bisect(sums, rng.random() * sums[-1]) for _ in range(400_000)]
+        turns({f'{label}, zipf 0.9, ns an access': lambda play=play, make=make: play(make(1000), zipf)
+               for label, (play, make) in caches.items()}, 1e9 / len(zipf), 3)
         ratios('zipf 0.9, 1,000 entries', zipf, 1000)
-        for label, (play, make) in caches.items():
-            show(f'{label}, zipf 0.9, ns an access', lambda: play(make(1000), zipf), 1e9 / len(zipf), 3)
         folder = pathlib.Path(os.environ['EVENLY_TRACES'])
         for path in sorted(folder.glob('*.txt.gz')) if folder.is_dir() else ():
             trace = []
@@ -199,10 +221,13 @@ PROGRAMS: dict[str, str] = {
                     if line[0] == '#': continue
                     first, _, count = line.split()[0].partition('+')
                     trace += ['%d' % (int(first) + n) for n in range(int(count or 1))]
-                    if len(trace) >= 300_000: break
+                    if len(trace) >= int(os.environ['EVENLY_REQUESTS']): break
             unique = len(set(trace))
             for share in (1, 10):
                 ratios(f'{path.name[:-7]}, {share} % of {unique:,} keys', trace, max(1, unique * share // 100))
+        for label, all in shortfalls.items():
+            tell(f'{label}, points below theine, mean', sum(all) / len(all))
+            tell(f'{label}, points below theine, worst', max(all))
     """,
 }
 
@@ -218,62 +243,72 @@ GOALS: list[tuple[str, str, str | None, str, float]] = [
     ("instructions: cached", "evenly @cached(ttl=600)", "cachebox @cached", "≥", 3),
     ("instructions: cached", "evenly @cached(ttl=600)", "moka-py @cached", "≥", 3),
     ("async", "evenly @cached, ns a hit", "moka-py @cached, ns a hit", "≤", 0.6),
-    ("ring", "evenly Ring[]", "uhashring ketama", "≥", 8),
-    ("ring", "evenly HashRing ketama", "uhashring ketama", "≥", 8),
-    ("batch", "evenly Ring.assign, 10,000 keys", "uhashring, 10,000 keys", "≥", 20),
+    ("ring", "evenly Ring[]", "uhashring get_node", "≥", 8),
+    ("ring", "evenly Ketama[]", "uhashring get_node", "≥", 8),
+    ("ring", "evenly HashRing.get_node", "uhashring get_node", "≥", 8),
+    ("ring", "evenly HashRing[]", "uhashring []", "≥", 8),
+    ("instructions: ring", "evenly Ring[]", "uhashring get_node", "≥", 8),
+    ("instructions: ring", "evenly HashRing.get_node", "uhashring get_node", "≥", 8),
+    ("instructions: ring", "evenly HashRing[]", "uhashring []", "≥", 8),
+    ("batch", "evenly Ring.assign, 10,000 keys, ms", "uhashring, 10,000 keys, ms", "≥", 20),
     ("build", "evenly Ring, 1000 x 160, ms", "uhashring ketama, ms", "≥", 50),
+    ("build", "evenly HashRing ketama, ms", "uhashring ketama, ms", "≥", 50),
     ("pick", "evenly round_robin", None, "≤", 150),
     ("pick", "evenly p2c + release", None, "≤", 250),
     ("redis", "evenly get, 1 threads, us", "redis-py get, 1 threads, us", "≥", 2),
     ("redis", "evenly get, 4 threads, us", "redis-py get, 4 threads, us", "≥", 3),
     ("ratio", "evenly Cache auto, zipf 0.9, 1,000 entries, %", "theine, zipf 0.9, 1,000 entries, %", "≤", 1.0),
+    ("ratio", "evenly Cache auto, points below theine, mean", None, "≤", 0),
+    ("ratio", "evenly Cache auto, points below theine, worst", None, "≤", 0),
+    ("ratio", "evenly TinyLFUCache, points below theine, mean", None, "≤", 0),
+    ("ratio", "evenly TinyLFUCache, points below theine, worst", None, "≤", 0),
     ("ratio", "evenly TinyLFUCache, zipf 0.9, ns an access", None, "≤", 300),
     ("ratio", "evenly Cache auto, zipf 0.9, ns an access", None, "≤", 300),
 ]
 
 #: Tables also told in instructions.
-COUNTED = ("get", "equal", "subscript", "miss", "overwrite", "evict", "cached", "pick")
+COUNTED = ("get", "equal", "subscript", "miss", "overwrite", "evict", "cached", "ring", "pick")
 
 
-def loop(setup: str, body: str, rounds: int) -> str:
-    return f"N = {rounds}\n{KEYS}{setup}\ndef run(keys=keys):\n    for key in keys:\n        {body}\n"
+def loop(setup: str, body: str, rounds: int, members: int = 1000) -> str:
+    return f"N, MEMBERS = {rounds}, {members}\n{KEYS}{setup}\ndef run(keys=keys):\n    for key in keys:\n        {body}\n"
 
 
-def python() -> str:
-    binary = VENV / "bin" / "python"
-    if not binary.exists():
-        subprocess.run(["/usr/bin/python3.11", "-m", "venv", str(VENV)], check=True)
-        pip = [str(binary), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-        subprocess.run([*pip, *RIVALS], check=True)
-        wheel = os.environ.get("EVENLY_WHEEL")
-        subprocess.run([*pip, wheel or str(ROOT / "bindings")], check=True)
-    return str(binary)
+def venv() -> None:
+    """Everything anew: of an environment that is there, nobody knows what stands in it."""
+    shutil.rmtree(VENV, ignore_errors=True)
+    subprocess.run(["/usr/bin/python3.11", "-m", "venv", str(VENV)], check=True)
+    pip = [PYTHON, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    subprocess.run([*pip, *RIVALS], check=True)
+    subprocess.run([*pip, os.environ.get("EVENLY_WHEEL") or str(ROOT / "bindings")], check=True)
 
 
-def nanoseconds(cases: dict[str, tuple[str, str]]) -> dict[str, tuple[float, float, float]]:
+def nanoseconds(cases: dict[str, tuple[str, str]]) -> Rows:
     rounds, code = 100_000, ["import time, json", "runs = {}"]
     for label, (setup, body) in {"": ("", "pass"), **cases}.items():
         code += [f"scope = {{}}; exec({loop(setup, body, rounds)!r}, scope); runs[{label!r}] = scope['run']"]
     code += [
         "times = {label: [] for label in runs}",
-        "for _ in range(15):",
+        "for _ in range(9):",
         "    for label, run in runs.items():",
         f"        begin = time.perf_counter(); run(); times[label].append((time.perf_counter() - begin) * 1e9 / {rounds})",
         "print(json.dumps(times))",
     ]
-    told = subprocess.run([python(), "-c", "\n".join(code)], check=True, capture_output=True, text=True)
+    told = subprocess.run([PYTHON, "-c", "\n".join(code)], check=True, capture_output=True, text=True)
     times = json.loads(told.stdout)
     empty = statistics.median(times.pop(""))
-    return {
-        label: (statistics.median(row) - empty, min(row) - empty, max(row) - empty) for label, row in times.items()
-    }
+    rows: Rows = {}
+    for label, row in times.items():
+        rows[label] = tell(label, [time - empty for time in row], "ns")
+    return rows
 
 
-def instructions(setup: str, body: str) -> float:
-    def count(body: str, rounds: int) -> int:
-        script = loop(setup, body, rounds) + "run()\n"
+def instructions(cases: dict[str, tuple[str, str]]) -> Rows:
+    def count(setup: str, body: str, rounds: int) -> int:
+        # A ring of 100: to draw uhashring's of 1,000 takes minutes under valgrind.
+        script = loop(setup, body, rounds, members=100) + "run()\n"
         told = subprocess.run(
-            ["valgrind", "--tool=cachegrind", "--cache-sim=no", "--cachegrind-out-file=/dev/null", python(), "-c", script],
+            ["valgrind", "--tool=cachegrind", "--cache-sim=no", "--cachegrind-out-file=/dev/null", PYTHON, "-c", script],
             check=True,
             capture_output=True,
             text=True,
@@ -282,48 +317,62 @@ def instructions(setup: str, body: str) -> float:
         line = next(line for line in told.stderr.splitlines() if "I refs" in line or "I   refs" in line)
         return int(line.split(":")[1].strip().replace(",", ""))
 
-    few, many = 10_000, 60_000
-    return ((count(body, many) - count(body, few)) - (count("pass", many) - count("pass", few))) / (many - few)
+    def each(setup: str, body: str) -> float:
+        few, many = 2_000, 12_000
+        return (count(setup, body, many) - count(setup, body, few)) / (many - few)
+
+    rows: Rows = {}
+    empty = each("", "pass")
+    for label, case in cases.items():
+        rows[label] = tell(label, [each(*case) - empty], "")
+    return rows
 
 
-def program(body: str) -> dict[str, list[float]]:
-    head = (
-        "import json, time\ntold = {}\n"
-        "def show(label, run, scale, rounds=9):\n"
-        "    for _ in range(rounds):\n"
-        "        begin = time.perf_counter(); run(); end = time.perf_counter()\n"
-        "        told.setdefault(label, []).append((end - begin) * scale)\n"
-    )
-    code = head + textwrap.dedent(body) + "\nprint(json.dumps(told))"
-    done = subprocess.run([python(), "-c", code], check=True, stdout=subprocess.PIPE, text=True)
-    return json.loads(done.stdout.splitlines()[-1])
+#: What programs begin with: `turns` measures runs, one after the other in each round, and tells each when all are done.
+HEAD = """
+import json, time
+def tell(label, *numbers):
+    print(json.dumps([label, numbers]), flush=True)
+def turns(runs, scale, rounds=9):
+    times = {label: [] for label in runs}
+    for _ in range(rounds):
+        for label, run in runs.items():
+            begin = time.perf_counter(); run(); times[label].append((time.perf_counter() - begin) * scale)
+    for label, row in times.items():
+        tell(label, *row)
+"""
 
 
-Rows = dict[str, tuple[float, float, float]]
+def program(body: str) -> Rows:
+    rows: Rows = {}
+    with subprocess.Popen([PYTHON, "-c", HEAD + textwrap.dedent(body)], stdout=subprocess.PIPE, text=True) as running:
+        assert running.stdout is not None
+        for line in running.stdout:
+            label, numbers = json.loads(line)
+            rows[label] = tell(label, numbers, "")
+    if running.returncode != 0:
+        raise SystemExit(f"a program of the table ended with {running.returncode}")
+    return rows
 
 
-def measure(tables: list[str]) -> dict[str, Rows]:
+def measure(tables: list[str], counts: bool) -> dict[str, Rows]:
     seen: dict[str, Rows] = {}
     for table in tables:
-        if table in PROGRAMS:
-            rows = program(PROGRAMS[table])
-            seen[table] = {label: (statistics.median(row), min(row), max(row)) for label, row in rows.items()}
-        else:
-            seen[table] = nanoseconds(TABLES[table])
-        show(table, seen[table], "" if table in PROGRAMS else "ns")
-        if table in COUNTED and shutil.which("valgrind"):
+        print(f"\n{table}")
+        seen[table] = program(PROGRAMS[table]) if table in PROGRAMS else nanoseconds(TABLES[table])
+        if table in COUNTED and counts:
             name = f"instructions: {table}"
-            counts = {label: instructions(*case) for label, case in TABLES[table].items()}
-            seen[name] = {label: (count, count, count) for label, count in counts.items()}
-            show(name, seen[name], "")
+            print(f"\n{name}")
+            seen[name] = instructions(TABLES[table])
     return seen
 
 
-def show(table: str, rows: Rows, unit: str) -> None:
-    print(f"\n{table}")
-    for label, (median, low, high) in rows.items():
-        spread = "" if low == high else f"   ({low:,.1f} to {high:,.1f})"
-        print(f"  {label:50} {median:12,.1f} {unit}{spread}", flush=True)
+def tell(label: str, numbers: list[float], unit: str) -> tuple[float, float, float]:
+    """Prints a row as soon as it is there."""
+    median, low, high = statistics.median(numbers), min(numbers), max(numbers)
+    spread = "" if low == high else f"   ({low:,.1f} to {high:,.1f})"
+    print(f"  {label:60} {median:12,.1f} {unit}{spread}", flush=True)
+    return median, low, high
 
 
 def judge(seen: dict[str, Rows]) -> None:
@@ -352,7 +401,7 @@ def here() -> dict[str, object]:
         "commit": told("git", "describe", "--always", "--dirty"),
         "machine": f"{len(model)} x {model[0] if model else 'unknown'}",
         "load": os.getloadavg()[0],
-        "python": told(python(), "--version"),
+        "python": told(PYTHON, "--version"),
         "command": " ".join(sys.argv),
     }
 
@@ -360,13 +409,26 @@ def here() -> dict[str, object]:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", help="tables, with commas: " + "; ".join([*TABLES, *PROGRAMS]))
+    parser.add_argument("--time", action="store_true", help="no instructions")
+    parser.add_argument("--keep", action="store_true", help="measure what stands in .venv-speed, as it is")
+    parser.add_argument("--requests", type=int, default=300_000, help="of each trace (300000)")
     options = parser.parse_args()
-    os.environ.setdefault("EVENLY_TRACES", str(ROOT.parent / "shared" / "traces"))
     tables = options.only.split(",") if options.only else [*TABLES, *PROGRAMS]
+    unknown = [table for table in tables if table not in TABLES and table not in PROGRAMS]
+    if unknown:
+        parser.error(f"no table {', '.join(unknown)} (there are {', '.join([*TABLES, *PROGRAMS])})")
+    if not options.time and not shutil.which("valgrind"):
+        parser.error("instructions need valgrind; --time does without")
+    os.environ.setdefault("EVENLY_TRACES", str(ROOT.parent / "shared" / "traces"))
+    os.environ["EVENLY_REQUESTS"] = str(options.requests)
+    if not options.keep:
+        venv()
     about = here()
-    print(", ".join(f"{name} {value}" for name, value in about.items()))
-    seen = measure(tables)
+    print(", ".join(f"{name} {value}" for name, value in about.items()), flush=True)
+    begin = time.monotonic()
+    seen = measure(tables, not options.time)
     judge(seen)
+    print(f"\n{time.monotonic() - begin:.0f} s")
     target = ROOT / "target" / "bench"
     target.mkdir(parents=True, exist_ok=True)
     (target / "python.json").write_text(json.dumps({**about, "seen": seen}, indent=1) + "\n")

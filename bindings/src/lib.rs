@@ -8,6 +8,7 @@ mod balancers;
 mod cache;
 mod change;
 mod clock;
+mod hash_ring;
 mod held;
 mod key;
 mod locate;
@@ -27,6 +28,8 @@ mod _evenly {
 
     #[pymodule_export]
     use super::balancers::{Error, Lease, NobodyError, PoolBase};
+    #[pymodule_export]
+    use super::hash_ring::HashRingBase;
     #[pymodule_export]
     use super::memo::Memo;
     #[pymodule_export]

@@ -1,18 +1,23 @@
 //! `Placement`: keys to nodes by one of the crate's algorithms, as a mapping that is looked up and never picks by load.
 
+use std::sync::Arc;
+
 use balancers::{Algorithm, Balancer, Members, Query, Rng, hash_key};
-use parking_lot::RwLock;
 use pyo3::exceptions::{PyKeyError, PyTypeError, PyValueError};
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyInt, PyList, PyString};
 
 use crate::balancers::{Listed, PoolOptions, parse, refused};
+use crate::lock::Lock;
 
 /// The Rust half of `Ring`, `Ketama`, `Maglev`, `Rendezvous` and `BoundedRing`.
+///
+/// Its lock is held for one look-up, during which no Python code runs and nobody detaches; what takes longer keeps the
+/// state as it found it ([`Self::now`]). Keys become bytes before: their `__str__` and `__repr__` may use the ring.
 #[pyclass(module = "evenly._evenly", subclass, frozen, weakref, generic)]
 pub(crate) struct Placement {
-    state: RwLock<State>,
+    state: Lock<Arc<State>>,
     algorithm: Algorithm,
     options: balancers::Options,
 }
@@ -30,14 +35,13 @@ impl Placement {
     fn new(algorithm: &str, options: PoolOptions, members: Listed) -> PyResult<Self> {
         let (algorithm, options) = (parse(algorithm)?, options.checked()?);
         let state = State::build(algorithm, &options, members)?;
-        Ok(Self { state: RwLock::new(state), algorithm, options })
+        Ok(Self { state: Lock::new(Arc::new(state)), algorithm, options })
     }
 
     /// Places anew, over other members; lookups meanwhile see the old ones.
     fn _replace(&self, py: Python<'_>, members: Listed) -> PyResult<()> {
         let fresh = py.detach(|| State::build(self.algorithm, &self.options, members))?;
-        let old = std::mem::replace(&mut *self.state.write(), fresh);
-        drop(old);
+        self.put(py, fresh);
         Ok(())
     }
 
@@ -58,7 +62,7 @@ impl Placement {
         n: &Bound<'_, PyAny>,
     ) -> PyResult<Vec<Py<PyAny>>> {
         let n = whole("n", n, 0, u64::MAX)? as usize;
-        let state = self.state.read();
+        let state = self.now(py);
         with_key(key, |query| {
             state
                 .first(query, n)
@@ -79,7 +83,7 @@ impl Placement {
         for key in keys.try_iter()? {
             all.push(&key?)?;
         }
-        let state = self.state.read();
+        let state = self.now(py);
         if state.nodes.is_empty() && !all.ends.is_empty() {
             return Err(PyKeyError::new_err("there are no members"));
         }
@@ -89,31 +93,42 @@ impl Placement {
         PyList::new(py, owners.into_iter().map(|index| state.nodes[index].clone_ref(py)))
     }
 
-    fn __len__(&self) -> usize {
-        self.state.read().nodes.len()
+    fn __len__(&self, py: Python<'_>) -> usize {
+        self.state.lock(py).nodes.len()
     }
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
-        let Some(state) = self.state.try_read() else { return Ok(()) };
+        // SAFETY: while garbage is collected no other thread is attached, or runs.
+        let Some(state) = (unsafe { self.state.try_lock() }) else { return Ok(()) };
         state.nodes.iter().try_for_each(|node| visit.call(node))
     }
 
-    fn __clear__(&self) {
+    fn __clear__(&self, py: Python<'_>) {
         if let Ok(empty) = State::build(self.algorithm, &self.options, Vec::new()) {
-            let old = std::mem::replace(&mut *self.state.write(), empty);
-            drop(old);
+            self.put(py, empty);
         }
     }
 }
 
 impl Placement {
     #[inline]
-    fn owner(&self, key: &Bound<'_, PyAny>) -> PyResult<Option<Py<PyAny>>> {
-        let state = self.state.read();
+    pub(crate) fn owner(&self, key: &Bound<'_, PyAny>) -> PyResult<Option<Py<PyAny>>> {
         with_key(key, |query| {
+            let state = self.state.lock(key.py());
             let index = state.balancer.pick(&query, &mut Rng::new(0))?;
             state.nodes.get(index).map(|node| node.clone_ref(key.py()))
         })
+    }
+
+    /// The state as it stands, to keep.
+    fn now(&self, py: Python<'_>) -> Arc<State> {
+        Arc::clone(&*self.state.lock(py))
+    }
+
+    fn put(&self, py: Python<'_>, fresh: State) {
+        let old = std::mem::replace(&mut *self.state.lock(py), Arc::new(fresh));
+        // Here its nodes may end, which runs Python code, if nobody else still keeps it.
+        drop(old);
     }
 }
 

@@ -8,6 +8,7 @@ import random
 import shutil
 import socket
 import subprocess
+import threading
 import time
 from collections.abc import Iterator
 from typing import Any, Callable
@@ -44,6 +45,21 @@ def departed() -> tuple[list[Any], Callable[[Any, Any, str], None]]:
     """A list, and a listener that fills it."""
     heard: list[Any] = []
     return heard, lambda key, value, cause: heard.append((key, value, cause))
+
+
+@pytest.fixture
+def within() -> Callable[[float, Callable[[], Any]], Any]:
+    """The result of work that must not hang; what hangs with the interpreter held is ended by `faulthandler_timeout`."""
+
+    def result_of(seconds: float, work: Callable[[], Any]) -> Any:
+        results: list[Any] = []
+        thread = threading.Thread(target=lambda: results.append(work()), daemon=True)
+        thread.start()
+        thread.join(seconds)
+        assert results, f"no answer within {seconds} s"
+        return results[0]
+
+    return result_of
 
 
 def free_port() -> int:

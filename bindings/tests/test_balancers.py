@@ -221,6 +221,20 @@ def test_copies_of_a_hash_ring_place_alike() -> None:
     assert [twin.get_node(n) for n in range(100)] == [ring.get_node(n) for n in range(100)]
 
 
+@pytest.mark.parametrize("clone", [copy.copy, copy.deepcopy, lambda ring: pickle.loads(pickle.dumps(ring))])
+def test_copies_of_a_hash_ring_change_alone(clone: Any) -> None:
+    ring = HashRing(["a", "b"])
+    twin = clone(ring)
+    twin.add_node("c")
+    twin.remove_node("a")
+    assert list(ring.get_nodes()) == ["a", "b"] and {ring.get_node(n) for n in range(100)} == {"a", "b"}
+    assert {twin.get_node(n) for n in range(100)} == {"b", "c"}
+
+
+def test_a_hash_ring_that_was_never_set_up_has_no_nodes() -> None:
+    assert HashRing.__new__(HashRing).get_node("key") is None
+
+
 def test_pools_and_leases_live_in_one_process() -> None:
     for live in (Pool(["a"]), Pool(["a"]).pick()):
         with pytest.raises(TypeError, match="cannot pickle"):
@@ -247,6 +261,68 @@ def test_of_nodes_added_at_once_none_is_lost() -> None:
     finally:
         sys.setswitchinterval(interval)
     assert len(rings[0]) == 81 and len(list(rings[1].get_nodes())) == 81
+
+
+def test_nodes_may_come_while_many_keys_are_assigned(within: Any) -> None:  # once this hung: a lock was kept without the interpreter
+    ring, keys, stop = Ring(["a", "b"]), [f"key-{n}" for n in range(2000)], threading.Event()
+
+    def assign() -> None:
+        while not stop.is_set():
+            assert set(ring.assign(keys)) <= set(ring)
+
+    threads = [threading.Thread(target=assign, daemon=True) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+
+    def change() -> bool:
+        for n in range(300):
+            ring.add("a", 1 + n % 5)
+        stop.set()
+        return True
+
+    assert within(60, change)
+    for thread in threads:
+        thread.join(60)
+        assert not thread.is_alive()
+
+
+@pytest.mark.parametrize("use", ["get_node", "get_nodes", "assign", "__getitem__", "HashRing"])
+def test_a_key_may_change_the_ring_it_is_looked_up_in(use: str, within: Any) -> None:  # once this hung
+    ring = Ring(["a", "b"])
+
+    class Number(int):
+        def __str__(self) -> str:
+            ring.add("c")
+            return super().__str__()
+
+    class Strange:
+        def __repr__(self) -> str:
+            ring.add("d")
+            return "strange"
+
+        __hash__ = None  # type: ignore[assignment]
+
+    def work() -> list[str]:
+        if use == "HashRing":
+            face = HashRing(["a"])
+
+            class Changing:
+                def __str__(self) -> str:
+                    face.add_node("c")
+                    face.add_node("d")
+                    return "changing"
+
+            assert face.get_node(Changing()) in ("a", "c", "d")
+            return sorted(("b", *face.get_nodes()))
+        ask: Any = {"get_nodes": lambda key: ring.get_nodes(key, 2), "assign": lambda key: ring.assign([key])}.get(
+            use, getattr(ring, use)
+        )
+        ask(Number(7))
+        with pytest.raises(TypeError, match="strange"):
+            ask(Strange())
+        return sorted(ring)
+
+    assert within(20, work) == ["a", "b", "c", "d"]
 
 
 def test_bounded_assignment_overfills_nobody() -> None:

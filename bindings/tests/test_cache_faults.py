@@ -31,17 +31,7 @@ class Meddling:
         return isinstance(other, Meddling) and other.name == self.name
 
 
-def within(seconds: float, work: Any) -> Any:
-    """The result of `work`; a deadlock fails the test instead of stopping it."""
-    results: list[Any] = []
-    thread = threading.Thread(target=lambda: results.append(work()), daemon=True)
-    thread.start()
-    thread.join(seconds)
-    assert results, f"no answer within {seconds} s"
-    return results[0]
-
-
-def test_comparing_may_use_the_cache() -> None:  # cachebox deadlocks
+def test_comparing_may_use_the_cache(within: Any) -> None:  # cachebox deadlocks
     cache: Any = LRUCache(10)
 
     def work() -> Any:
@@ -56,7 +46,7 @@ def test_comparing_may_use_the_cache() -> None:  # cachebox deadlocks
     cache._validate()
 
 
-def test_comparing_may_empty_the_cache() -> None:
+def test_comparing_may_empty_the_cache(within: Any) -> None:
     cache: Any = LRUCache(10)
 
     class Emptying:
@@ -75,7 +65,7 @@ def test_comparing_may_empty_the_cache() -> None:
     assert within(20, work) == ("gone", 0)
 
 
-def test_a_value_may_use_the_cache_when_it_dies() -> None:  # cachebox deadlocks
+def test_a_value_may_use_the_cache_when_it_dies(within: Any) -> None:  # cachebox deadlocks
     cache: Any = LRUCache(2)
     heard = []
 
@@ -97,7 +87,7 @@ def test_a_value_may_use_the_cache_when_it_dies() -> None:  # cachebox deadlocks
 
 
 @pytest.mark.parametrize("use", ["__contains__", "peek", "get", "pop", "setdefault"])
-def test_a_key_may_use_the_cache_when_it_dies_of_being_compared(use: str) -> None:
+def test_a_key_may_use_the_cache_when_it_dies_of_being_compared(use: str, within: Any) -> None:
     cache: Any = LRUCache(10)
     heard = []
 
@@ -123,7 +113,7 @@ def test_a_key_may_use_the_cache_when_it_dies_of_being_compared(use: str) -> Non
     assert len(heard) == 2
 
 
-def test_listeners_and_sizers_may_use_the_cache() -> None:
+def test_listeners_and_sizers_may_use_the_cache(within: Any) -> None:
     cache: Any = LRUCache(2, lambda value: max(1, len(cache) - 1), on_evict=lambda key, value, cause: cache.get(key))
 
     def work() -> bool:

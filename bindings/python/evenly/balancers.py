@@ -247,7 +247,7 @@ class Rendezvous(_Keyed[T]):
         return cls._place("rendezvous", members, name)  # type: ignore[no-any-return]
 
 
-class HashRing:
+class HashRing(_evenly.HashRingBase):
     """The common face of `uhashring.HashRing`: a change of import is enough.
 
     With `hash_fn="ketama"` every key goes to the same node as there. Without it, placement is `Ring`'s: as even, but not
@@ -282,6 +282,16 @@ class HashRing:
             self.nodes[node] = {**known, **{key: value for key, value in conf.items() if key in known}}
         weights = {node: conf["weight"] for node, conf in self.nodes.items()}
         self._ring = Ketama(weights, scheme="libketama") if self._is_ketama else Ring(weights)
+        self._look_in(self._ring, self.nodes)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Nodes and how they are placed; a copy places alike, in any process."""
+        return _unplaced, (type(self),), self.__dict__
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        # A copy changes alone.
+        self.__dict__.update(state, nodes=dict(state["nodes"]))
+        self._look_in(self._ring, self.nodes)
 
     @property
     def conf(self) -> dict[str, dict[str, Any]]:
@@ -309,24 +319,18 @@ class HashRing:
 
     __delitem__ = remove_node
 
-    def get_node(self, key: Any) -> str | None:
-        """The name of the key's node."""
-        node: str | None = self._ring.get_node(key if isinstance(key, str) else str(key))
-        return node
-
     def get(self, key: Any) -> dict[str, Any] | None:
         """The configuration of the key's node."""
         node = self.get_node(key)
         return None if node is None else self.nodes[node]
 
     def _part(self, key: Any, part: str) -> Any:
-        conf = self.get(key)
-        return None if conf is None else conf[part]
+        node = self.get_node(key)
+        return None if node is None else self.nodes[node][part]
 
-    def __getitem__(self, key: Any) -> Any:
-        return self._part(key, "instance")
-
-    get_node_instance = __getitem__
+    def get_node_instance(self, key: Any) -> Any:
+        """The instance of the key's node."""
+        return self[key]
 
     def get_node_hostname(self, key: Any) -> Any:
         """The host name of the key's node."""
@@ -409,6 +413,10 @@ def _rows_of(nodes: dict[str, tuple[Any, int]]) -> list[tuple[str, int, Any]]:
 
 def _placed(kind: type[_Keyed[Any]], algorithm: str, options: dict[str, Any], nodes: dict[str, tuple[Any, int]]) -> Any:
     return kind._bare(algorithm, options, nodes)
+
+
+def _unplaced(kind: type[HashRing]) -> HashRing:
+    return kind.__new__(kind)
 
 
 def _stable_name(member: Any) -> str:

@@ -193,7 +193,8 @@ mod libketama {
     use alloc::format;
     use alloc::vec::Vec;
 
-    use crate::algorithms::md5::md5;
+    use md5::{Digest, Md5};
+
     use crate::members::Members;
 
     /// At most 160 points a member, so no limit is needed.
@@ -204,15 +205,18 @@ mod libketama {
             let share = member.weight() as f32 / members.total_weight() as f32;
             let digests = (f64::from(share) * 40.0 * members.len() as f64) as f32 as u32;
             for k in 0..digests {
-                let words = md5(format!("{}-{k}", member.id()).as_bytes());
+                let digest = Md5::digest(format!("{}-{k}", member.id()));
+                let words = digest
+                    .chunks_exact(4)
+                    .map(|word| u32::from_le_bytes([word[0], word[1], word[2], word[3]]));
                 points.extend(words.map(|point| u64::from(point) << 32 | index as u64));
             }
         }
     }
 
     pub(super) fn place(key: &[u8]) -> u32 {
-        let [first, ..] = md5(key);
-        first
+        let digest = Md5::digest(key);
+        u32::from_le_bytes([digest[0], digest[1], digest[2], digest[3]])
     }
 }
 

@@ -21,8 +21,6 @@ mod ketama;
 mod least_load;
 mod lines;
 mod maglev;
-#[cfg(feature = "libketama")]
-mod md5;
 mod owners;
 mod p2c;
 mod random;

@@ -12,20 +12,25 @@ use std::{
 use bytes::Bytes;
 use evenly::http_cache::{Ask, HttpCache, Moment, Settings, Storage, Target};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Response};
-use http_body_util::{BodyExt, Full};
+use http_body::Body;
+use http_body_util::{BodyExt, Full, combinators::UnsyncBoxBody};
 use parking_lot::Mutex;
 use tokio::sync::Semaphore;
 
 /// A cache at a time of ours, and an origin that answers what is listed.
 struct World {
-    cache: Arc<HttpCache<Full<Bytes>>>,
+    cache: Arc<HttpCache<Told>>,
     secs: Arc<AtomicU64>,
     origin: Arc<Origin>,
 }
 
+type Told = UnsyncBoxBody<Bytes, std::convert::Infallible>;
+
 struct Origin {
-    answers: Mutex<VecDeque<Response<Full<Bytes>>>>,
+    answers: Mutex<VecDeque<Response<Told>>>,
     asked: Mutex<Vec<HeaderMap>>,
+    /// What came behind the last answer's body.
+    trailers: Mutex<Option<HeaderMap>>,
     /// One for each answer that may be given.
     gate: Semaphore,
 }
@@ -46,8 +51,12 @@ impl World {
             let secs = Arc::clone(&secs);
             Arc::new(move || Moment::from_secs(secs.load(Ordering::Relaxed)))
         };
-        let origin =
-            Origin { answers: Mutex::default(), asked: Mutex::default(), gate: Semaphore::new(1000) };
+        let origin = Origin {
+            answers: Mutex::default(),
+            asked: Mutex::default(),
+            trailers: Mutex::default(),
+            gate: Semaphore::new(1000),
+        };
         World { cache: HttpCache::new(storage(&settings), settings, clock), secs, origin: Arc::new(origin) }
     }
 
@@ -60,7 +69,11 @@ impl World {
     }
 
     fn answers(&self, status: u16, fields: &[(&'static str, &'static str)], body: &'static str) {
-        let mut response = Response::new(Full::from(body));
+        self.tells(status, fields, Full::from(body).boxed_unsync());
+    }
+
+    fn tells(&self, status: u16, fields: &[(&'static str, &'static str)], body: Told) {
+        let mut response = Response::new(body);
         *response.status_mut() = status.try_into().unwrap();
         *response.headers_mut() = map(fields);
         self.origin.answers.lock().push_back(response);
@@ -83,10 +96,17 @@ impl World {
         assert!(self.cache.wants(&ask, false));
         let (head, body) = self.cache.through(ask, fetch).await.unwrap().into_parts();
         let cache_status = head.headers["cache-status"].to_str().unwrap();
+        let (announced, is_empty) = (body.size_hint(), body.is_end_stream());
+        let collected = body.collect().await.unwrap();
+        let trailers = collected.trailers().cloned();
+        let body = collected.to_bytes();
+        assert!(announced.exact().is_none_or(|len| len == body.len() as u64), "{announced:?}, {body:?}");
+        assert!(!is_empty || body.is_empty(), "{body:?}");
+        *self.origin.trailers.lock() = trailers;
         Got {
             status: head.status.as_u16(),
             cache_status: cache_status.split_once("; ").unwrap().1.to_owned(),
-            body: body.collect().await.unwrap().to_bytes(),
+            body,
         }
     }
 }
@@ -99,6 +119,8 @@ fn map(fields: &[(&'static str, &'static str)]) -> HeaderMap {
 fn got(status: u16, cache_status: &str, body: &'static str) -> Got {
     Got { status, cache_status: cache_status.to_owned(), body: body.into() }
 }
+
+type Fields = &'static [(&'static str, &'static str)];
 
 const FRESH: (&str, &str) = ("cache-control", "max-age=60");
 
@@ -189,4 +211,73 @@ async fn a_shared_store_keeps_which_fields_selected_a_response() {
     assert_eq!(world.get(&text).await.cache_status, "hit; ttl=60");
     assert_eq!(world.get(&page).await, got(200, "fwd=vary-miss; fwd-status=200; stored; ttl=60", "page"));
     assert_eq!((world.get(&text).await.body, world.get(&page).await.body), ("text".into(), "page".into()));
+}
+
+/// Kept in memory, and kept as bytes.
+fn everywhere() -> [World; 2] {
+    let shared = |_: &Settings| {
+        Storage::shared(Arc::new(cache::store::Memory::new(1 << 20, cache::Policy::Lru).unwrap()))
+    };
+    [World::in_memory(), World::new(shared)]
+}
+
+/// It still means that what is stored answers this client; what it says about storing counts for all others.
+#[tokio::test]
+async fn a_304_that_forbids_storing_answers_and_what_is_stored_is_forgotten_alone() {
+    for world in everywhere() {
+        let (text, page) = ([("accept", "text/plain")], [("accept", "text/html")]);
+        world.answers(200, &[FRESH, ("etag", "\"1\""), ("vary", "accept")], "text");
+        world.answers(200, &[("cache-control", "max-age=600"), ("vary", "accept")], "page");
+        world.answers(304, &[("cache-control", "no-store"), ("etag", "\"1\""), ("vary", "accept")], "");
+        world.answers(200, &[FRESH, ("vary", "accept")], "new");
+        world.get(&text).await;
+        world.get(&page).await;
+        world.passes(60);
+        let validated = world.get(&text).await;
+        assert_eq!((validated.status, validated.body), (200, "text".into()));
+        assert!(
+            validated.cache_status.starts_with("fwd=stale; fwd-status=304"),
+            "{}",
+            validated.cache_status
+        );
+        assert!(!validated.cache_status.contains("stored"), "{}", validated.cache_status);
+        assert_eq!(world.get(&page).await, got(200, "hit; ttl=540", "page"));
+        assert_eq!(world.get(&text).await.body, "new");
+        assert_eq!(world.origin.asked.lock().len(), 4);
+    }
+}
+
+#[tokio::test]
+async fn trailers_reach_the_client_who_fetches() {
+    for world in everywhere() {
+        let trailers = map(&[("x-sum", "7")]);
+        let told = trailers.clone();
+        let body = Full::from("abc").with_trailers(async move { Some(Ok(told)) }).boxed_unsync();
+        world.tells(200, &[FRESH], body);
+        assert_eq!(world.get(&[]).await.body, "abc");
+        assert_eq!(world.origin.trailers.lock().as_ref(), Some(&trailers));
+        assert_eq!(world.get(&[]).await, got(200, "hit; ttl=60", "abc"));
+    }
+}
+
+/// Why an answer was not stored stands in `Cache-Status`, and the next one asks again.
+#[tokio::test]
+async fn each_reason_against_storing_is_told() {
+    let world = World::in_memory();
+    let cases: [(&str, u16, Fields, Fields); 6] = [
+        ("no-store", 200, &[], &[("cache-control", "no-store")]),
+        ("private", 200, &[], &[("cache-control", "private")]),
+        ("vary", 200, &[], &[FRESH, ("vary", "*")]),
+        ("no-lifetime", 202, &[], &[]),
+        ("status", 299, &[], &[("cache-control", "max-age=60, must-understand")]),
+        ("useless", 200, &[], &[("cache-control", "max-age=0")]),
+    ];
+    for (reason, status, request, response) in cases {
+        for _ in 0..2 {
+            world.answers(status, response, "abc");
+            let told = world.get(request).await.cache_status;
+            assert_eq!(told, format!("fwd=uri-miss; fwd-status={status}; detail={reason}"));
+        }
+    }
+    assert_eq!(world.cache.counts().read().stored, 0);
 }

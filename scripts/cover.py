@@ -37,7 +37,7 @@ def main():
     with open(report, encoding="utf-8") as text:
         files = json.load(text)["data"][0]["files"]
     least = float(os.environ.get("COVER_MIN", "95"))
-    is_enough = True
+    summary = []
     with open(out, "w", encoding="utf-8") as missed:
         for room in rooms:
             total = ran = 0
@@ -57,14 +57,18 @@ def main():
                         lines = source.read().splitlines()
                     missed.writelines(f"{name}:{line}: {lines[line - 1].strip()}\n" for line in not_run)
             per_cent = 100 * ran / total if total else 0.0
-            is_enough = is_enough and per_cent >= least
+            summary.append((room, total, total - ran, per_cent))
             print(f"\n{room}: {per_cent:.1f} % of {total} lines\n\n| not run | of | file |\n|---|---|---|")
             for not_run, lines, name in sorted(rows, reverse=True)[:12]:
                 if not_run:
                     print(f"| {not_run} | {lines} | {name} |")
+    print("\n| room | lines | not run | run |\n|---|---|---|---|")
+    for room, total, not_run, per_cent in summary:
+        print(f"| {room} | {total:,} | {not_run:,} | {per_cent:.1f} % |")
     print(f"\nevery line that was not run: {out}")
-    if not is_enough:
-        sys.exit(f"cover: below {least} % of lines")
+    poor = [room for room, _, _, per_cent in summary if per_cent < least]
+    if poor:
+        sys.exit(f"cover: {', '.join(poor)} below {least} % of lines")
 
 
 main()

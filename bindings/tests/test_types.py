@@ -49,3 +49,6 @@ def test_the_package_and_what_users_write_are_typed(tmp_path: pathlib.Path) -> N
         "    member: str = lease.member\n"
     )
     run("mypy", "--strict", "--config-file", "pyproject.toml", "python/evenly", str(example))
+    shutil.copytree(ROOT / "python" / "evenly", tmp_path / "evenly", ignore=shutil.ignore_patterns("__pycache__", "*.so"))
+    (tmp_path / "pyrightconfig.json").write_text('{"include": ["example.py"], "strict": ["example.py"]}')
+    run("pyright", "--pythonpath", sys.executable, "--project", str(tmp_path))

@@ -1,7 +1,7 @@
 //! File descriptors: each connection needs one, and most systems give a process 1,024 unless it asks for more.
 //!
 //! ```text
-//!   limit ─► RESERVE for listeners, logs, the admin listener, Redis, event loops, and a sixteenth, but not more than 512, for
+//!   limit ─► RESERVE for listeners, logs, the admin listener, Redis, event loops, and a sixteenth, but not more than 256, for
 //!            the pipes that large bodies go by ─► of the rest, for ways to members half, but not more than 1,024 or a
 //!            quarter; what is left, for clients
 //! ```
@@ -49,7 +49,7 @@ pub(crate) fn pipes_max() -> usize {
         .map_or(PIPES_MAX, |limit| pipes_within(usize::try_from(limit).unwrap_or(usize::MAX)))
 }
 
-/// Two descriptors each. As many as Linux gives one user 256 KiB each of without privileges.
+/// Two descriptors each. As many as Linux gives one user without privileges, each of 512 KiB.
 fn pipes_within(limit: usize) -> usize {
     (limit / 32).min(PIPES_MAX)
 }
@@ -65,7 +65,7 @@ fn clients_within(limit: usize) -> usize {
 const RESERVE: usize = 48;
 /// What an event loop needs, and its share of the listeners.
 const PER_CORE: usize = 8;
-const PIPES_MAX: usize = 256;
+const PIPES_MAX: usize = 128;
 
 #[cfg(test)]
 mod tests {

@@ -134,6 +134,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
 
     /// Moves what can be moved. Replies every time: who only writes lets them fill the way, and then nobody moves.
     fn turn(&mut self, cx: &mut Context<'_>) -> Result<(), Broken> {
+        let is_lull = self.cork.takes_lull();
         self.read(cx)?;
         loop {
             let is_closed = self.gather(cx);
@@ -141,10 +142,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
                 let is_over = is_closed && self.waiting.is_empty();
                 return if is_over { Err(Broken::Lost("nobody uses it".into())) } else { Ok(()) };
             }
-            if !self.out.is_begun() {
+            if !is_lull && !self.out.is_begun() {
                 let under_way = self.waiting.len() - self.out.requests();
-                if self.cork.holds_back(self.out.requests(), self.out.len(), under_way) {
-                    cx.waker().wake_by_ref();
+                if self.cork.holds_back(self.out.requests(), self.out.len(), under_way, cx) {
                     return Ok(());
                 }
             }

@@ -13,7 +13,7 @@
 //! | `route` | which server a command goes to |
 //! | `breaker` `backoff` | when to stop asking, when to ask again |
 //! | `cluster` `slots` `sentinel` | which node holds a key; which server is the master |
-//! | `wire` `out` `replies` `cork` | a connection: requests out, replies in within limits, when to write |
+//! | `wire` `out` `replies` `cork` `window` | a connection: requests out, replies in within limits, when to write, how much to ask for |
 //! | `command` `login` | how a command is written; the first of them on a connection |
 //! | `watch` | hearing of what others change, for a near tier |
 //! | `stats` | what can be seen from outside |
@@ -43,6 +43,7 @@ mod slots;
 mod stats;
 mod url;
 mod watch;
+mod window;
 mod wire;
 
 pub use address::Address;

@@ -32,6 +32,7 @@ use super::{
     out::Out,
     replies::Replies,
     watch::Watch,
+    window::Window,
 };
 
 /// A handle to a connection. When the last is gone and all is answered, the driver ends.
@@ -107,6 +108,7 @@ pub(super) struct Driver<S> {
     waiting: VecDeque<Waiting>,
     out: Out,
     cork: Cork,
+    window: Window,
     /// Hears what the server says unasked.
     ear: Option<Arc<Watch>>,
 }
@@ -128,8 +130,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
     pub(super) fn new(stream: S, string_max: usize, ear: Option<Arc<Watch>>) -> (Wire, Self) {
         let (sender, requests) = mpsc::channel(QUEUED_MAX);
         let replies = Replies::new(string_max);
-        let (waiting, out, cork) = (VecDeque::new(), Out::default(), Cork::default());
-        (Wire { requests: sender }, Self { stream, requests, replies, waiting, out, cork, ear })
+        let (waiting, out, cork, window) =
+            (VecDeque::new(), Out::default(), Cork::default(), Window::default());
+        (Wire { requests: sender }, Self { stream, requests, replies, waiting, out, cork, window, ear })
     }
 
     /// Moves what can be moved. Replies every time: who only writes lets them fill the way, and then nobody moves.
@@ -187,6 +190,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
         let Some(first) = self.waiting.front_mut().filter(|_| is_asked) else {
             return Err(Broken::Garbage("it answers what nobody has asked".into()));
         };
+        self.window.note(&value);
         let value = match &mut first.many {
             None => value,
             Some(many) => {
@@ -206,7 +210,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
 
     /// Takes requests while there is room for them. True when there will be no more.
     fn gather(&mut self, cx: &mut Context<'_>) -> bool {
-        while self.out.len() < WRITE_MAX {
+        while self.out.len() < WRITE_MAX && self.window.has_room(self.waiting.len()) {
             match self.requests.poll_recv(cx) {
                 Poll::Ready(Some(Request { bytes, payload, replies, caller })) => {
                     if caller.is_closed() {
@@ -406,6 +410,41 @@ mod tests {
         let (wire, _there, driving) = connected(1_000);
         drop(wire);
         driving.await.unwrap();
+    }
+
+    /// 64 replies of a megabyte would be 64 MB in the server's memory.
+    #[tokio::test]
+    async fn while_replies_are_long_few_are_asked_for_at_a_time() {
+        let (wire, mut there, _driving) = connected(10_000_000);
+        let command = set(0, 1);
+        let len = written(std::slice::from_ref(&command)).len();
+        let reply = [b"$900000\r\n", &[b'x'; 900_000][..], b"\r\n"].concat();
+        let mut request = vec![0; len];
+        for _ in 0..20 {
+            let server = async {
+                there.read_exact(&mut request).await.unwrap();
+                there.write_all(&reply).await.unwrap();
+            };
+            tokio::join!(wire.send(&command), server).0.unwrap();
+        }
+        let asking: Vec<_> = (0..64)
+            .map(|_| {
+                let (wire, command) = (wire.clone(), command.clone());
+                tokio::spawn(async move { wire.send(&command).await })
+            })
+            .collect();
+        let (mut received, mut answered) = (0, 0);
+        while answered < asking.len() {
+            received += there.read(&mut vec![0; 64 * len]).await.unwrap();
+            assert!(received <= (answered + 5) * len, "{received} bytes of requests, {answered} answered");
+            while (answered + 1) * len <= received {
+                there.write_all(&reply).await.unwrap();
+                answered += 1;
+            }
+        }
+        for answer in asking {
+            assert!(answer.await.unwrap().is_ok());
+        }
     }
 
     /// A way that counts the writes.

@@ -1,4 +1,4 @@
-//! How many bytes does an entry cost on the heap, u64 to u64, in a full cache of a million, all policy state counted?
+//! How many bytes does an entry cost on the heap, u64 to u64, in a full cache of a million (for a look: of 100,000), all policy state counted?
 //!
 //! `cargo bench -p evenly-benches --features cache-rivals --bench cache_memory`
 //!
@@ -13,24 +13,24 @@ use evenly_benches::zipf::Zipf;
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
-const ENTRIES: usize = 1_000_000;
-
 fn main() -> std::io::Result<()> {
+    let (capacity, spelled) = scoreboard::of_effort((1_000_000, "a million"), (100_000, "100,000"));
     let mut board = Board::new("cache_memory");
     for contender in ours().into_iter().chain(rivals()) {
         let is_ours = contender.name.starts_with("evenly");
         let who =
             if is_ours { scoreboard::ours(&contender.name) } else { scoreboard::rival(&contender.name) };
         let before = live_bytes();
-        let cache = (contender.make)(ENTRIES);
-        for rank in 0..2 * ENTRIES {
+        let cache = (contender.make)(capacity);
+        for rank in 0..2 * capacity {
             cache.insert(Zipf::key(rank), rank as u64);
         }
         let entries = cache.len();
         let each = (live_bytes() - before) as f64 / entries as f64;
         drop(cache);
-        board.note("u64 to u64, full", "an entry of a million", Measure::BYTES, who, each);
-        board.note("held at capacity a million", "entries", ("entries", Better::Less), who, entries as f64);
+        board.note("u64 to u64, full", &format!("an entry of {spelled}"), Measure::BYTES, who, each);
+        let held = format!("held at capacity {spelled}");
+        board.note(&held, "entries", ("entries", Better::Less), who, entries as f64);
         // The rivals allocate for their capacity at once.
         if is_ours {
             let before = live_bytes();

@@ -10,9 +10,9 @@
 //!
 //! So whoever passes on a body takes its next piece either way, and all else (who is slow, what is counted, where it ends) is
 //! the same. A pipe is held only while something is in it: an idle transfer holds none, and a slow reader holds one, with at
-//! most [`PIECE_MAX`] bytes. Empty pipes wait for the next piece in a short list on each worker.
+//! most a mebibyte. Empty pipes wait for the next piece in a short list on each worker.
 //!
-//! There is no piece to be had, and the caller reads, where the rest is less than [`WORTH_IT`], where there are pipes enough
+//! There is no piece to be had, and the caller reads, where the rest is less than 64 KiB, where there are pipes enough
 //! already ([`pipes_max`]), where the system grants none, and on other systems than Linux. What that gains is told in
 //! `docs/proxy-speed.md`.
 //!
@@ -27,9 +27,3 @@ mod nowhere;
 pub(crate) use linux::Piped;
 #[cfg(not(target_os = "linux"))]
 pub(crate) use nowhere::Piped;
-
-/// A body, or what is left of one, of fewer bytes is read and written: that costs less than the calls for a pipe.
-const WORTH_IT: u64 = 64 << 10;
-/// Bytes of one piece.
-#[cfg(target_os = "linux")]
-const PIECE_MAX: u64 = 1 << 20;

@@ -18,7 +18,6 @@ use rustix::{
 };
 use tokio::{io::Interest, net::TcpStream};
 
-use super::{PIECE_MAX, WORTH_IT};
 use crate::{descriptors, workers};
 
 /// A piece of a body that lies in the kernel.
@@ -207,6 +206,10 @@ static OPEN: AtomicUsize = AtomicUsize::new(0);
 /// Once refused, it is not tried again.
 static IS_REFUSED: AtomicBool = AtomicBool::new(false);
 const FLAGS: SpliceFlags = SpliceFlags::NONBLOCK.union(SpliceFlags::MOVE);
+/// A body, or what is left of one, of fewer bytes is read and written, which costs no more.
+const WORTH_IT: u64 = 64 << 10;
+/// Bytes of one piece.
+const PIECE_MAX: u64 = 1 << 20;
 /// What a pipe is asked to have room for: 128 pages, of which each takes what is left of one of the socket's. With half of it
 /// 1 MiB takes eight calls in place of four; with twice as much two, but then Linux gives a user only 64.
 const ROOM: usize = 512 << 10;

@@ -432,7 +432,8 @@ async fn a_connection_that_answers_pings_with_others_answers_is_dropped() {
         is_second.then(|| Answer::Bytes(b"$5\r\nother\r\n".to_vec()))
     });
     let store = Redis::new(config(&server.url()).ping_every(Duration::from_millis(10))).unwrap();
-    store.ready().await.unwrap();
+    // Who looks late, as on a busy machine, finds the first connection dropped already.
+    let _ = store.ready().await;
     let start = Instant::now();
     while server.accepted() < 2 {
         assert!(start.elapsed() < Duration::from_secs(10), "the connection is kept");

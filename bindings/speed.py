@@ -318,13 +318,13 @@ def instructions(cases: dict[str, tuple[str, str]]) -> Rows:
         return int(line.split(":")[1].strip().replace(",", ""))
 
     def each(setup: str, body: str) -> float:
-        few, many = 2_000, 12_000
+        few, many = 5_000, 25_000
         return (count(setup, body, many) - count(setup, body, few)) / (many - few)
 
     rows: Rows = {}
-    empty = each("", "pass")
-    for label, case in cases.items():
-        rows[label] = tell(label, [each(*case) - empty], "")
+    for label, (setup, body) in cases.items():
+        # What is set up may grow with the keys: the empty loop has it too.
+        rows[label] = tell(label, [each(setup, body) - each(setup, "pass")], "")
     return rows
 
 

@@ -133,7 +133,8 @@ fn parse_trailers(block: &Bytes) -> Result<HeaderMap, ChunkedError> {
         Ok(None) | Err(BadLine::TooMany) => return Err(ChunkedError::BadTrailer),
         Err(BadLine::BareLf) => return Err(ChunkedError::NoCrlf),
     };
-    let fields = read_fields(block, lines.ranges(), lines.count()).map_err(|_| ChunkedError::BadTrailer)?;
+    let fields =
+        read_fields(block, lines.ranges(), lines.count(), None).map_err(|_| ChunkedError::BadTrailer)?;
     Ok(fields.map)
 }
 

@@ -47,15 +47,39 @@ impl Notable {
     }
 }
 
-/// Reads the `lines` of `head`, whose parts the values are. `more` fields can be added without the map having to grow.
+/// What a message says about its connection (RFC 9112 §9.3).
+#[derive(Debug, Default)]
+pub(crate) struct Said {
+    pub(crate) close: bool,
+    pub(crate) keep_alive: bool,
+}
+
+impl Said {
+    /// Whether a line says nothing else, as most do that say it.
+    fn is_all_of(&mut self, line: &[u8]) -> bool {
+        match line.len() {
+            17 if line.eq_ignore_ascii_case(b"connection: close") => self.close = true,
+            22 if line.eq_ignore_ascii_case(b"connection: keep-alive") => self.keep_alive = true,
+            _ => return false,
+        }
+        true
+    }
+}
+
+/// Reads the `lines` of `head`, whose parts the values are, into a map with `room`. A line that only says whether the
+/// connection stays goes into `said`, if there is one, and not into the map: it ends here.
 pub(crate) fn read_fields(
     head: &Bytes,
     lines: impl Iterator<Item = Range<usize>>,
     room: usize,
+    mut said: Option<&mut Said>,
 ) -> Result<Fields, BadField> {
     let mut fields = Fields { map: spare_map(room), notable: Notable::default() };
     for Range { start, end } in lines {
         let line = &head[start..end];
+        if said.as_mut().is_some_and(|said| said.is_all_of(line)) {
+            continue;
+        }
         let colon = memchr::memchr(b':', line).ok_or(BadField)?;
         let (name, notable) = read_name(&line[..colon])?;
         let mut value = &line[colon + 1..];
@@ -157,7 +181,7 @@ mod tests {
         let mut ends = [0; 64];
         let Ok(found) = Lines::find(text, &mut ends) else { return Err(BadField) };
         found
-            .map(|lines| read_fields(&Bytes::copy_from_slice(text), lines.ranges(), lines.count()))
+            .map(|lines| read_fields(&Bytes::copy_from_slice(text), lines.ranges(), lines.count(), None))
             .transpose()
     }
 

@@ -24,7 +24,7 @@ mod spare_maps;
 pub(crate) use chunked::ChunkedError;
 pub(crate) use chunks::{put_chunk, put_chunk_size, put_last_chunk};
 pub(crate) use decoder::{Decoded, Decoder};
-pub(crate) use fields::{BadField, Fields, Notable, has_option, lists_option, put_field, read_fields};
+pub(crate) use fields::{BadField, Fields, Notable, Said, has_option, lists_option, put_field, read_fields};
 pub(crate) use lines::{BadLine, Lines, lines_end_in_crlf};
 pub(crate) use pending::Pending;
 pub(crate) use spare_maps::{give_back, spare_map};

@@ -131,7 +131,7 @@ fn read(buffer: &mut BytesMut, lines: &Lines<'_>) -> Result<Head, Fault> {
     let line = ranges.next().ok_or(Fault::Syntax)?;
     let mut parts = Request::new(()).into_parts().0;
     request_line(&whole.slice(line), &mut parts)?;
-    let fields = read_fields(&whole, ranges, lines.count() - 1 + FIELDS_ADDED_LATER)?;
+    let fields = read_fields(&whole, ranges, lines.count() - 1 + FIELDS_ADDED_LATER, None)?;
     parts.headers = fields.map;
     understand(parts, fields.notable)
 }

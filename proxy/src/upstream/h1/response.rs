@@ -9,7 +9,7 @@ use std::{fmt, mem::MaybeUninit};
 use bytes::{Buf, Bytes, BytesMut};
 use http::{HeaderMap, Method, StatusCode, header};
 
-use crate::codec::{BadField, BadLine, ChunkedError, Fields, Lines, Notable, has_option, read_fields};
+use crate::codec::{BadField, BadLine, ChunkedError, Fields, Lines, Notable, Said, has_option, read_fields};
 
 /// A head that has passed every check.
 #[derive(Debug)]
@@ -53,10 +53,15 @@ pub(crate) fn parse(buffer: &mut BytesMut, request: &Method) -> Result<Option<Re
     let mut ranges = lines.ranges();
     let (status, is_http_11) =
         ranges.next().and_then(|line| status_line(&whole[line])).ok_or(ResponseError::Malformed)?;
+    let mut said = Said::default();
     let Fields { map: headers, notable } =
-        read_fields(&whole, ranges, lines.count() - 1 + FIELDS_ADDED_LATER)?;
+        read_fields(&whole, ranges, lines.count() - 1 + FIELDS_ADDED_LATER, Some(&mut said))?;
     let framing = framing(status, (&headers, notable), request, is_http_11)?;
-    let stays = if notable.has(Notable::CONNECTION) { stays_open(&headers, is_http_11) } else { is_http_11 };
+    if notable.has(Notable::CONNECTION) {
+        said.close |= has_option(&headers, "close");
+        said.keep_alive |= has_option(&headers, "keep-alive");
+    }
+    let stays = !said.close && (is_http_11 || said.keep_alive);
     let keep_alive = stays && framing != Framing::UntilClose;
     Ok(Some(ResponseHead { status, headers, framing, keep_alive }))
 }
@@ -166,10 +171,6 @@ fn transfer_coding(headers: &HeaderMap) -> Result<Coding, ResponseError> {
         _ if is_word => Ok(Coding::Noise),
         _ => Err(ResponseError::UnknownCoding),
     }
-}
-
-fn stays_open(headers: &HeaderMap, is_http_11: bool) -> bool {
-    !has_option(headers, "close") && (is_http_11 || has_option(headers, "keep-alive"))
 }
 
 /// Why a member's answer cannot be used.
@@ -285,6 +286,11 @@ mod tests {
         assert!(!keep("HTTP/1.1 200 OK\r\ncontent-length: 0\r\nConnection: x, Close\r\n\r\n"));
         assert!(!keep("HTTP/1.0 200 OK\r\ncontent-length: 0\r\n\r\n"));
         assert!(keep("HTTP/1.0 200 OK\r\ncontent-length: 0\r\nConnection: keep-alive\r\n\r\n"));
+        assert!(keep("HTTP/1.0 200 OK\r\ncontent-length: 0\r\nConnection:Keep-Alive\r\n\r\n"));
+        assert!(!keep("HTTP/1.1 200 OK\r\ncontent-length: 0\r\nconnection: CLOSE\r\n\r\n"));
+        let both =
+            "HTTP/1.1 200 OK\r\ncontent-length: 0\r\nConnection: keep-alive\r\nConnection: x, close\r\n\r\n";
+        assert!(!keep(both));
         assert!(!keep("HTTP/1.1 200 OK\r\n\r\n"));
     }
 

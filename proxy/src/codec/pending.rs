@@ -1,4 +1,9 @@
 //! Bytes on their way to a socket: written behind, taken in front.
+//!
+//! The memory is a worker's, not a connection's: whoever has bytes next takes what the last one gave back, and who waits
+//! holds none.
+
+use std::cell::RefCell;
 
 /// What is encoded and not yet taken.
 #[derive(Debug, Default)]
@@ -9,14 +14,11 @@ pub(crate) struct Pending {
 }
 
 impl Pending {
-    /// Into memory that served before; what stands there is gone.
-    pub(crate) fn within(mut bytes: Vec<u8>) -> Self {
-        bytes.clear();
-        Pending { bytes, taken: 0 }
-    }
-
     /// Where more is written, behind what there is.
     pub(crate) fn room(&mut self) -> &mut Vec<u8> {
+        if self.bytes.capacity() == 0 {
+            self.bytes = SPARE.with_borrow_mut(Vec::pop).unwrap_or_else(|| Vec::with_capacity(ROOM));
+        }
         if self.taken > 0 {
             // Rarely: a socket mostly takes all. Otherwise what a slow reader took would be held with what it did not.
             self.bytes.drain(..self.taken);
@@ -43,12 +45,34 @@ impl Pending {
         self.taken += count;
         debug_assert!(self.taken <= self.bytes.len());
     }
+}
 
-    /// The memory, for what comes next; none if it has become larger than `max`.
-    pub(crate) fn into_memory(self, max: usize) -> Vec<u8> {
-        if self.bytes.capacity() <= max { self.bytes } else { Vec::new() }
+impl Drop for Pending {
+    fn drop(&mut self) {
+        let mut bytes = std::mem::take(&mut self.bytes);
+        if bytes.capacity() == 0 || bytes.capacity() > ROOM_MAX {
+            return;
+        }
+        bytes.clear();
+        // A thread that ends keeps nothing.
+        let _ = SPARE.try_with(|spare| {
+            let mut spare = spare.borrow_mut();
+            if spare.len() < SPARE_MAX {
+                spare.push(bytes);
+            }
+        });
     }
 }
+
+thread_local! {
+    static SPARE: RefCell<Vec<Vec<u8>>> = const { RefCell::new(Vec::new()) };
+}
+
+/// A head and a small body.
+const ROOM: usize = 2 << 10;
+/// What waits on a worker, and how large each may have become: 256 KiB at most.
+const SPARE_MAX: usize = 32;
+const ROOM_MAX: usize = 8 << 10;
 
 #[cfg(test)]
 mod tests {
@@ -56,7 +80,7 @@ mod tests {
 
     #[test]
     fn what_is_written_behind_is_taken_in_front() {
-        let mut pending = Pending::within(b"old".to_vec());
+        let mut pending = Pending::default();
         assert!(pending.is_empty());
         pending.room().extend_from_slice(b"hello");
         pending.advance(3);
@@ -69,8 +93,27 @@ mod tests {
     }
 
     #[test]
-    fn large_memory_is_let_go() {
-        let pending = || Pending::within(Vec::with_capacity(100));
-        assert_eq!((pending().into_memory(100).capacity(), pending().into_memory(99).capacity()), (100, 0));
+    fn memory_serves_again_and_nothing_of_it_is_seen() {
+        let mut first = Pending::default();
+        first.room().extend_from_slice(b"secret");
+        first.advance(2);
+        let place = first.room().as_ptr();
+        drop(first);
+        let mut next = Pending::default();
+        assert!(next.room().is_empty() && next.room().as_ptr() == place);
+    }
+
+    #[test]
+    fn what_is_kept_has_limits() {
+        let mut large = Pending::default();
+        large.room().reserve(ROOM_MAX + 1);
+        drop(large);
+        let mut many: Vec<Pending> = (0..100).map(|_| Pending::default()).collect();
+        many.iter_mut().for_each(|pending| pending.room().push(0));
+        drop(many);
+        SPARE.with_borrow(|spare| {
+            assert_eq!(spare.len(), SPARE_MAX);
+            assert!(spare.iter().all(|bytes| bytes.capacity() <= ROOM_MAX));
+        });
     }
 }

@@ -118,10 +118,9 @@ impl Connection {
     /// Serves requests as long as one follows another.
     async fn serve_on(&mut self, first: Result<Head, NoHead>, farewell: &mut Farewell<impl Future>) -> Then {
         let mut next = first;
-        let mut memory = Vec::new();
         loop {
             let then = match next {
-                Ok(head) => self.answer(head, &mut memory).await,
+                Ok(head) => self.answer(head).await,
                 Err(NoHead::Fault(fault)) => self.refuse(fault).await,
                 Err(NoHead::Quiet) => return Then::Next,
                 Err(NoHead::End) => return Then::End,
@@ -169,7 +168,7 @@ impl Connection {
     }
 
     /// Has a request answered, and writes the answer.
-    async fn answer(&mut self, mut head: Head, memory: &mut Vec<u8>) -> Then {
+    async fn answer(&mut self, mut head: Head) -> Then {
         self.served += 1;
         let arrived = Instant::now();
         let asked = Asked::by(&head);
@@ -195,7 +194,7 @@ impl Connection {
         // Not kept while the answer is on its way.
         drop(head);
         match answered {
-            Some(response) => self.send(response, asked, arrived + self.timeouts.request, memory).await,
+            Some(response) => self.send(response, asked, arrived + self.timeouts.request).await,
             // Nobody is there to hear it.
             None => Then::Gone,
         }
@@ -214,24 +213,17 @@ impl Connection {
             note.failed(response.status(), &fault);
             note.answered(response)
         };
-        self.send(response, Asked::by_nobody(), latest, &mut Vec::new()).await;
+        self.send(response, Asked::by_nobody(), latest).await;
         Then::Close
     }
 
-    /// Writes an answer by way of `memory`, as fast as the client takes it; `latest` it must have all of it.
-    async fn send(
-        &mut self,
-        response: Response<Observed<Body>>,
-        asked: Asked,
-        latest: Instant,
-        memory: &mut Vec<u8>,
-    ) -> Then {
+    /// Writes an answer as fast as the client takes it; `latest` it must have all of it.
+    async fn send(&mut self, response: Response<Observed<Body>>, asked: Asked, latest: Instant) -> Then {
         let (parts, mut body) = response.into_parts();
         let can_stay = self.wire.lock().answer()
             && self.served < self.limits.requests
             && self.closing.has_changed().is_ok();
-        let mut outbound =
-            Outbound::new(std::mem::take(memory), &parts, &body.size_hint(), (asked, can_stay));
+        let mut outbound = Outbound::new(&parts, &body.size_hint(), (asked, can_stay));
         give_back(parts.headers);
         let written = self.write(&mut outbound, &mut body, latest).await;
         // Counts, the log, the member's connection: whatever waits for the end of the body.
@@ -246,10 +238,7 @@ impl Connection {
         };
         match tunnel {
             Some(tunnel) => Then::Tunnel(tunnel),
-            None if outbound.keep_alive && (is_whole || self.drain().await) => {
-                *memory = outbound.into_memory();
-                Then::Next
-            }
+            None if outbound.keep_alive && (is_whole || self.drain().await) => Then::Next,
             None if is_whole && !asked.keep_alive => Then::End,
             None => Then::Close,
         }

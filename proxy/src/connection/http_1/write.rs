@@ -101,17 +101,10 @@ enum Coding {
 }
 
 impl Outbound {
-    /// Writes the head of an answer whose body is of such a size into `memory`, whatever stands there. `can_stay` says
-    /// whether we would take another request.
-    pub(super) fn new(
-        memory: Vec<u8>,
-        parts: &response::Parts,
-        size: &SizeHint,
-        (asked, can_stay): (Asked, bool),
-    ) -> Self {
-        let mut pending = Pending::within(memory);
+    /// Writes the head of an answer whose body is of such a size. `can_stay` says whether we would take another request.
+    pub(super) fn new(parts: &response::Parts, size: &SizeHint, (asked, can_stay): (Asked, bool)) -> Self {
+        let mut pending = Pending::default();
         let out = pending.room();
-        out.reserve(HEAD_ROOM);
         put_status(asked.is_http_11, parts.status, out);
         let (mut stated, mut says_close, mut has_date) = (None, false, false);
         for (name, value) in &parts.headers {
@@ -167,11 +160,6 @@ impl Outbound {
             written: 0,
             keep_alive,
         }
-    }
-
-    /// The memory, for the next answer; nothing of one that has become large.
-    pub(super) fn into_memory(self) -> Vec<u8> {
-        self.out.into_memory(GATHER)
     }
 
     /// Everything has been given to the socket.
@@ -363,8 +351,6 @@ thread_local! {
     static DATE: RefCell<(u64, String)> = const { RefCell::new((0, String::new())) };
 }
 
-/// A head and a small body.
-const HEAD_ROOM: usize = 2048;
 /// Pieces up to this size are copied behind the head, to leave in one write.
 const COPY_MAX: usize = 4 << 10;
 /// So much is gathered before it is written.
@@ -429,7 +415,7 @@ mod tests {
     where
         B: Body<Data = Bytes> + Unpin,
     {
-        let mut outbound = Outbound::new(Vec::new(), parts, &body.size_hint(), (asked, true));
+        let mut outbound = Outbound::new(parts, &body.size_hint(), (asked, true));
         let mut cx = Context::from_waker(std::task::Waker::noop());
         let mut socket = Narrow(width, Vec::new());
         while !outbound.is_done() {

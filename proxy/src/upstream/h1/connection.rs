@@ -35,15 +35,13 @@ pub(crate) struct Connection {
     stream: Stream,
     /// Bytes that arrived and were not yet understood.
     read: BytesMut,
-    /// For the head of the next request.
-    memory: Vec<u8>,
     /// For the waits of this exchange and those after it.
     alarm: Option<Alarm>,
 }
 
 impl Connection {
     pub(crate) fn new(stream: Stream) -> Self {
-        Connection { stream, read: BytesMut::new(), memory: Vec::new(), alarm: None }
+        Connection { stream, read: BytesMut::new(), alarm: None }
     }
 
     /// Open, and silent as it must be between two exchanges. Costs no system call while nothing has happened.
@@ -58,7 +56,7 @@ impl Connection {
         body: Body,
         mut patience: Patience<'_>,
     ) -> Result<(ResponseHead, Box<ResponseBody>), ExchangeError> {
-        let mut upload = Upload::new(head, body, std::mem::take(&mut self.memory));
+        let mut upload = Upload::new(head, body);
         let mut interim = 0;
         let answer = poll_fn(|cx| match self.poll_head(&mut upload, &head, &mut interim, cx) {
             Poll::Pending => patience.poll(&mut self.alarm, cx).map(|()| Err(ExchangeError::Silent)),
@@ -184,15 +182,7 @@ pub(crate) struct ResponseBody {
 }
 
 impl ResponseBody {
-    fn new(
-        mut connection: Connection,
-        mut upload: Upload,
-        head: &ResponseHead,
-        idle_timeout: Duration,
-    ) -> Self {
-        if upload.is_finished() {
-            connection.memory = upload.take_memory();
-        }
+    fn new(connection: Connection, upload: Upload, head: &ResponseHead, idle_timeout: Duration) -> Self {
         let decoder = match head.framing {
             Framing::Length(length) => Decoder::length(length),
             Framing::Chunked => Decoder::chunked(),

@@ -32,14 +32,13 @@ pub(crate) struct Upload {
 }
 
 impl Upload {
-    /// Encodes into `memory`, whatever stands there.
-    pub(crate) fn new(head: RequestHead<'_>, body: Body, memory: Vec<u8>) -> Self {
+    pub(crate) fn new(head: RequestHead<'_>, body: Body) -> Self {
         let sending = match body.size_hint().exact() {
             Some(0) => Sending::Nothing,
             Some(length) => Sending::Length(length),
             None => Sending::Chunked,
         };
-        let mut out = Pending::within(memory);
+        let mut out = Pending::default();
         head.write(sending, out.room());
         let left = if let Sending::Length(length) = sending { length } else { 0 };
         let body = Some(body);
@@ -49,11 +48,6 @@ impl Upload {
     /// Everything has been written.
     pub(crate) fn is_finished(&self) -> bool {
         self.finished
-    }
-
-    /// The memory, for the next request; nothing of one that has become large.
-    pub(crate) fn take_memory(&mut self) -> Vec<u8> {
-        std::mem::take(&mut self.out).into_memory(MEMORY_MAX)
     }
 
     /// Writes as much as the socket takes and the client gives. Ready when all is written.
@@ -171,8 +165,6 @@ pub(crate) enum UploadError {
 const COPY_MAX: usize = 4 << 10;
 /// So much is gathered before it is written.
 const GATHER: usize = 16 << 10;
-/// What a connection keeps between two requests, for the head of the next.
-const MEMORY_MAX: usize = 2 << 10;
 
 #[cfg(test)]
 mod tests {
@@ -195,13 +187,13 @@ mod tests {
                     let mut read = Vec::new();
                     theirs.read_to_end(&mut read).await.map(|_| read)
                 });
-                let mut upload = Upload::new(head, Body::from(Bytes::from(sent.clone())), b"old".to_vec());
+                let mut upload = Upload::new(head, Body::from(Bytes::from(sent.clone())));
                 poll_fn(|cx| upload.poll(&mut ours, cx)).await.unwrap();
                 drop(ours);
                 let read = reading.await.unwrap().unwrap();
                 let head = format!("PUT / HTTP/1.1\r\ncontent-length: {len}\r\n\r\n");
                 assert!(read.starts_with(head.as_bytes()) && read[head.len()..] == sent, "{len} by {width}");
-                assert!(upload.is_finished() && upload.take_memory().capacity() <= MEMORY_MAX);
+                assert!(upload.is_finished());
             }
         }
     }

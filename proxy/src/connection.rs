@@ -6,18 +6,19 @@
 //!                            └── drain or idle: finish what is under way, say so, close
 //! ```
 
+mod farewell;
 pub mod http_1;
 mod http_2;
 mod uptake;
 
 use std::{
     future::poll_fn,
+    io,
     mem::MaybeUninit,
     net::IpAddr,
     pin::Pin,
     sync::{Arc, atomic::AtomicBool},
-    task::{Poll, ready},
-    time::Duration,
+    task::{Context, Poll, ready},
 };
 
 use arc_swap::ArcSwap;
@@ -27,12 +28,14 @@ use parking_lot::Mutex;
 use tokio::{
     io::{AsyncRead, ReadBuf},
     sync::watch,
-    time::timeout,
+    time::Instant,
 };
 
+use self::farewell::Farewell;
 pub(crate) use self::http_1::{RequestBody, Turn};
 use crate::{
     admit::client::Peer,
+    alarm::Alarm,
     entrance::{Entrance, Ticket},
     filter::Filters,
     observe::Observer,
@@ -96,56 +99,51 @@ pub(crate) async fn serve_connection(
     };
     let observer = Arc::clone(&shared.observer);
     let _open = observer.counters.connection();
-    let first = {
-        let opened = Box::pin(timeout(limit, first_bytes(&mut stream)));
-        tokio::select! {
-            first = opened => first,
-            () = farewell(closing.clone()) => return,
+    let deadline = Instant::now() + limit;
+    let (mut alarm, mut farewell) = (Alarm::new(deadline), Farewell::new(closing));
+    let mut first = BytesMut::new();
+    let is_gone = poll_fn(|cx| match poll_first(&mut stream, &mut first, cx) {
+        Poll::Pending if alarm.poll(deadline, cx).is_ready() || farewell.poll(cx).is_ready() => {
+            Poll::Ready(true)
         }
-    };
-    // Otherwise it left, or had nothing to say in time.
-    let Ok(Ok(first)) = first else { return };
+        polled => polled.map(|read| read.is_err()),
+    });
+    // Gone, or without a word in time.
+    if is_gone.await {
+        return;
+    }
     if first.starts_with(PREFACE) {
         // Boxed: it is large, and would be so for each client of HTTP/1 as well.
-        let served = Box::pin(http_2::serve_http_2(shared, client, stream, first.freeze(), closing)).await;
+        let served =
+            Box::pin(http_2::serve_http_2(shared, client, stream, first.freeze(), farewell.into_listener()))
+                .await;
         if let Err(error) = served {
             tracing::debug!(client = %address, %error, "connection ended");
         }
         return;
     }
-    http_1::Connection::new(shared, client, stream, first, closing).serve().await;
+    http_1::Connection::new(shared, client, (stream, first), alarm, farewell).serve().await;
 }
 
-/// As many bytes as it takes to tell whether they are HTTP/2's; none when the client leaves without a word.
-async fn first_bytes(stream: &mut (impl AsyncRead + Unpin)) -> std::io::Result<BytesMut> {
-    let mut first = BytesMut::new();
+/// Reads until it can be told whether the bytes are HTTP/2's, or the client leaves.
+fn poll_first(
+    stream: &mut (impl AsyncRead + Unpin),
+    first: &mut BytesMut,
+    cx: &mut Context<'_>,
+) -> Poll<io::Result<()>> {
     loop {
-        let count = poll_fn(|cx| {
-            // What has come is as large as it is.
-            let mut bytes = [const { MaybeUninit::uninit() }; FIRST_READ];
-            let mut buffer = ReadBuf::uninit(&mut bytes);
-            ready!(Pin::new(&mut *stream).poll_read(cx, &mut buffer))?;
-            first.extend_from_slice(buffer.filled());
-            Poll::Ready(std::io::Result::Ok(buffer.filled().len()))
-        })
-        .await?;
-        if count == 0 || first.len() >= PREFACE.len() || !PREFACE.starts_with(&first) {
-            return Ok(first);
+        // What has come is as large as it is.
+        let mut bytes = [const { MaybeUninit::uninit() }; FIRST_READ];
+        let mut buffer = ReadBuf::uninit(&mut bytes);
+        ready!(Pin::new(&mut *stream).poll_read(cx, &mut buffer))?;
+        first.extend_from_slice(buffer.filled());
+        let has_left = buffer.filled().is_empty();
+        if has_left || first.len() >= PREFACE.len() || !PREFACE.starts_with(first) {
+            return Poll::Ready(Ok(()));
         }
     }
 }
 
-/// Ends when the listener has ended and a client that was silent since then has had time for one more request.
-async fn farewell(mut closing: watch::Receiver<()>) {
-    // Nothing is ever sent: this fails when the listener has ended.
-    let _ = closing.changed().await;
-    tokio::time::sleep(FAREWELL).await;
-}
-
-/// When a listener ends, its idle connections are given so long for one more request, whose answer says
-/// `Connection: close`. Closed at once, they would reset the request that is just on its way (HAProxy's
-/// `idle-close-on-response`). HTTP/2 has GOAWAY for that.
-const FAREWELL: Duration = Duration::from_secs(1);
 /// How HTTP/2 begins (RFC 9113 §3.4).
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// Room for the head of an ordinary request.
@@ -168,7 +166,8 @@ mod tests {
         ] {
             let (mut client, mut server) = tokio::io::duplex(5);
             let sending = tokio::spawn(async move { client.write_all(sent).await });
-            let first = first_bytes(&mut server).await.unwrap();
+            let mut first = BytesMut::new();
+            poll_fn(|cx| poll_first(&mut server, &mut first, cx)).await.unwrap();
             assert_eq!(first.starts_with(PREFACE), is_http_2);
             assert!(sent.starts_with(&first), "nothing is lost");
             drop(server);

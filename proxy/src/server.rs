@@ -27,7 +27,6 @@ use arc_swap::ArcSwap;
 use http::uri::Scheme;
 use parking_lot::Mutex;
 use tokio::{
-    io::{AsyncRead, AsyncWrite},
     runtime::Handle,
     sync::watch,
     time::{Instant, MissedTickBehavior, timeout_at},
@@ -47,6 +46,7 @@ use crate::{
     observe::{CacheFacts, Counters, EventKind, Observer},
     reload::ReloadError,
     state::{StartError, State},
+    tunnel::Stream,
     upstream::{TICK, Tender},
     workers::{Busy, Seat},
 };
@@ -322,7 +322,8 @@ impl Builder<'_> {
     }
 }
 
-/// Shakes hands, where the listener speaks TLS, and serves the connection.
+/// Shakes hands, where the listener speaks TLS, and serves the connection. Whatever most clients have no need of is boxed:
+/// it is large, the task would be so for all of them, and a task is copied when it begins and when it ends.
 async fn welcome<S>(
     shared: Arc<Shared>,
     stream: S,
@@ -331,39 +332,46 @@ async fn welcome<S>(
     closing: watch::Receiver<()>,
     _busy: Option<Busy>,
 ) where
-    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    S: Stream + 'static,
 {
     let state = shared.state.load_full();
     let limit = state.timeouts.read;
     let Some(mut ticket) = shared.entrance.admit(room, &state.limits) else {
         return if tls.is_none() {
-            turn_away(stream).await;
+            Box::pin(turn_away(stream)).await;
         };
     };
     let mut stream = stream;
     let mut address = address;
     if state.takes_proxy_header(tls.is_some()) {
-        address = match who(&mut stream, address, &state.admission.trusted, limit).await {
+        address = match Box::pin(who(&mut stream, address, &state.admission.trusted, limit)).await {
             Ok(address) => address,
             Err(error) => return tracing::debug!(peer = %address, %error, "no PROXY header"),
         };
     }
     if !ticket.is_for(address, &state.limits) {
         return if tls.is_none() {
-            turn_away(stream).await;
+            Box::pin(turn_away(stream)).await;
         };
     }
     drop(state);
-    let Some(tls) = tls else {
-        return serve_connection(shared, Box::new(stream), (address, ticket), Scheme::HTTP, closing).await;
+    let (scheme, stream) = match tls {
+        None => (Scheme::HTTP, Box::new(stream) as Box<dyn Stream>),
+        Some(tls) => match Box::pin(shake_hands(stream, tls, limit)).await {
+            Ok(stream) => (Scheme::HTTPS, stream),
+            Err(error) => return tracing::debug!(client = %address, %error, "no TLS handshake"),
+        },
     };
-    match tokio::time::timeout(limit, TlsAcceptor::from(tls).accept(stream)).await {
-        Ok(Ok(stream)) => {
-            serve_connection(shared, Box::new(stream), (address, ticket), Scheme::HTTPS, closing).await;
-        }
-        Ok(Err(error)) => tracing::debug!(client = %address, %error, "no TLS handshake"),
-        Err(_) => tracing::debug!(client = %address, "TLS handshake took too long"),
-    }
+    serve_connection(shared, stream, (address, ticket), scheme, closing).await;
+}
+
+async fn shake_hands(
+    stream: impl Stream + 'static,
+    tls: Arc<rustls::ServerConfig>,
+    limit: Duration,
+) -> io::Result<Box<dyn Stream>> {
+    let accepted = tokio::time::timeout(limit, TlsAcceptor::from(tls).accept(stream)).await;
+    Ok(Box::new(accepted.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??))
 }
 
 /// How long a closing listener waits for one more connection in its queue, ten times at most.

@@ -4,9 +4,9 @@ use std::{
     fmt,
     future::{Future, poll_fn},
     io,
-    pin::{Pin, pin},
+    pin::pin,
     sync::Arc,
-    task::{Context, Poll},
+    task::Poll,
     time::Duration,
 };
 
@@ -14,7 +14,7 @@ use bytes::BytesMut;
 use http::{HeaderValue, Response, header, uri::Scheme};
 use http_body::Body as _;
 use parking_lot::Mutex;
-use tokio::{sync::watch, time::Instant};
+use tokio::time::Instant;
 
 use super::{
     head::{Fault, Head, HeadLimits, Length},
@@ -29,7 +29,7 @@ use crate::{
     client_body::Incoming,
     codec::give_back,
     config::{ConnectionLimits, Timeouts},
-    connection::{Shared, farewell},
+    connection::{Shared, farewell::Farewell},
     error::plain,
     observe::Observed,
     pace::Pace,
@@ -43,8 +43,7 @@ pub(in crate::connection) struct Connection {
     client: Client,
     timeouts: Timeouts,
     limits: ConnectionLimits,
-    /// Fails when the listener has ended.
-    closing: watch::Receiver<()>,
+    farewell: Farewell,
     wire: Arc<Mutex<Wire>>,
     /// Requests begun so far.
     served: u64,
@@ -78,9 +77,9 @@ impl Connection {
     pub(in crate::connection) fn new(
         shared: Arc<Shared>,
         client: Client,
-        stream: Box<dyn Stream>,
-        first: BytesMut,
-        closing: watch::Receiver<()>,
+        (stream, first): (Box<dyn Stream>, BytesMut),
+        alarm: Alarm,
+        farewell: Farewell,
     ) -> Self {
         let (timeouts, limits, fields) = {
             let state = shared.state.load();
@@ -88,19 +87,16 @@ impl Connection {
         };
         let mut inbound = Inbound::new(HeadLimits { len: limits.head_len, fields });
         *inbound.buffer() = first;
-        let alarm = Alarm::new(Instant::now() + timeouts.read);
         let wire = Arc::new(Mutex::new(Wire::new(stream, inbound, alarm)));
-        Connection { shared, client, timeouts, limits, closing, wire, served: 0 }
+        Connection { shared, client, timeouts, limits, farewell, wire, served: 0 }
     }
 
     /// Serves it to its end. What requests need is boxed, and gone once the client is quiet.
     pub(in crate::connection) async fn serve(mut self) {
-        let mut farewell =
-            Farewell { future: Some(Box::pin(farewell(self.closing.clone()))), has_listened: false };
         loop {
-            let then = match self.next(&mut farewell, self.timeouts.idle).await {
+            let then = match self.next(self.timeouts.idle).await {
                 Err(NoHead::End | NoHead::Quiet) => Then::End,
-                first => Box::pin(self.serve_on(first, &mut farewell)).await,
+                first => Box::pin(self.serve_on(first)).await,
             };
             match then {
                 Then::Next => {}
@@ -116,7 +112,7 @@ impl Connection {
     }
 
     /// Serves requests as long as one follows another.
-    async fn serve_on(&mut self, first: Result<Head, NoHead>, farewell: &mut Farewell<impl Future>) -> Then {
+    async fn serve_on(&mut self, first: Result<Head, NoHead>) -> Then {
         let mut next = first;
         loop {
             let then = match next {
@@ -128,13 +124,13 @@ impl Connection {
             if !matches!(then, Then::Next) {
                 return then;
             }
-            next = self.next(farewell, QUIET.min(self.timeouts.idle)).await;
+            next = self.next(QUIET.min(self.timeouts.idle)).await;
         }
     }
 
     /// Waits for the head of a request. The first, and one that has begun, has `http_read_timeout`; else it is quiet after
     /// `quiet`.
-    async fn next(&mut self, farewell: &mut Farewell<impl Future>, quiet: Duration) -> Result<Head, NoHead> {
+    async fn next(&mut self, quiet: Duration) -> Result<Head, NoHead> {
         let since = Instant::now();
         let mut begun = (self.served == 0).then_some(since);
         poll_fn(|cx| {
@@ -159,7 +155,7 @@ impl Connection {
             if wire.alarm.poll(deadline, cx).is_ready() {
                 return Poll::Ready(Err(then));
             }
-            if farewell.is_over(&self.closing, cx) && wire.inbound.is_empty() {
+            if self.farewell.poll(cx).is_ready() && wire.inbound.is_empty() {
                 return Poll::Ready(Err(NoHead::End));
             }
             Poll::Pending
@@ -220,9 +216,8 @@ impl Connection {
     /// Writes an answer as fast as the client takes it; `latest` it must have all of it.
     async fn send(&mut self, response: Response<Observed<Body>>, asked: Asked, latest: Instant) -> Then {
         let (parts, mut body) = response.into_parts();
-        let can_stay = self.wire.lock().answer()
-            && self.served < self.limits.requests
-            && self.closing.has_changed().is_ok();
+        let can_stay =
+            self.wire.lock().answer() && self.served < self.limits.requests && !self.farewell.has_begun();
         let mut outbound = Outbound::new(&parts, &body.size_hint(), (asked, can_stay));
         give_back(parts.headers);
         let written = self.write(&mut outbound, &mut body, latest).await;
@@ -369,27 +364,6 @@ impl fmt::Display for Cut {
             Cut::Body(Broken::Body(error)) => error.fmt(f),
             Cut::Body(Broken::Length) => f.write_str("response body: not as many bytes as announced"),
         }
-    }
-}
-
-/// When the listener ends, and a client that was silent since has had time for one more request.
-struct Farewell<F> {
-    /// Nothing once it is over.
-    future: Option<Pin<Box<F>>>,
-    has_listened: bool,
-}
-
-impl<F: Future> Farewell<F> {
-    fn is_over(&mut self, closing: &watch::Receiver<()>, cx: &mut Context<'_>) -> bool {
-        // Polled once to listen, and then only when there is something to hear.
-        if self.has_listened && closing.has_changed().is_ok() {
-            return false;
-        }
-        self.has_listened = true;
-        if self.future.as_mut().is_some_and(|future| future.as_mut().poll(cx).is_ready()) {
-            self.future = None;
-        }
-        self.future.is_none()
     }
 }
 

@@ -5,8 +5,10 @@
 //! instructions under valgrind (minutes; `cache_exact`).
 //!
 //! Each round runs every contender once, one after the other; figures are process CPU time, medians over the rounds,
-//! ratios within each round. Keys are drawn before the clock starts. Two boards: every policy beside quick_cache
-//! (`cache_ops`), and LRU beside the `lru` crate behind a lock, exact with one shard, or several (`cache_lru`).
+//! ratios within each round. Keys are drawn before the clock starts. The threads of a round share [`OPS`] out
+//! among themselves; the [`DEAR`], ten times as slow as the others, do the first eighth of them, for else most of the
+//! time would be theirs. A quick look has fewer rounds and nothing else. Each table is printed when it is there. Two boards: every policy beside quick_cache (`cache_ops`), and LRU beside the
+//! `lru` crate behind a lock, exact with one shard, or several (`cache_lru`).
 
 use cache::Policy;
 use evenly_benches::cache_rivals::rivals;
@@ -18,7 +20,12 @@ use rustix::time::{ClockId, clock_gettime};
 use std::hint::black_box;
 use std::time::Duration;
 
+/// Operations of a round, of all threads together. As many in a quick look: a quarter of them ran in caches so cold that
+/// an insertion cost twice as much beside the same rival.
 const OPS: usize = 1 << 20;
+
+/// They do an eighth of the operations.
+const DEAR: [&str; 2] = ["moka", "TinyUFO"];
 const COST: (&str, Better) = ("CPU ns an operation", Better::Less);
 
 /// One row of the table: what is done with how many keys.
@@ -98,7 +105,6 @@ fn main() -> std::io::Result<()> {
     let args = std::env::args().skip(1).filter(|arg| !arg.starts_with("--"));
     let (only, filter): (Vec<_>, Vec<_>) = args.partition(|arg| arg.starts_with('+'));
     let is_asked = |name: &str| only.is_empty() || only.iter().any(|part| name.contains(&part[1..]));
-    let is_lock = |maker: &Maker| maker.name.contains("lru>");
 
     let mut all = rivals();
     all.extend(ours());
@@ -112,29 +118,23 @@ fn main() -> std::io::Result<()> {
     if filter.first().is_some_and(|word| word == "exact") {
         return count(&all, &filter[1..]);
     }
-    let mut lru: Vec<_> = rivals().into_iter().filter(is_lock).collect();
-    for (mut maker, name) in
-        ours_exact().into_iter().chain(ours()).filter(|maker| maker.name == "evenly lru").zip(LRU)
-    {
-        maker.name = (*name).to_owned();
-        lru.push(maker);
+    for mut maker in ours_exact().into_iter().filter(|maker| maker.name == LRU_SHARDED) {
+        maker.name = LRU_EXACT.to_owned();
+        all.extend(is_asked(&maker.name).then_some(maker));
     }
-    lru.retain(|maker| maker.name == "Mutex<lru>" || is_asked(&maker.name));
-    for (bench, anchor, contenders) in [("cache_ops", "quick_cache", all), ("cache_lru", "Mutex<lru>", lru)] {
-        if contenders.len() < 2 {
-            continue;
-        }
-        let mut board = Board::new(bench).against(anchor);
-        for workload in WORKLOADS {
-            for threads in [1, 2, 8] {
-                if filter.is_empty()
-                    || filter.iter().any(|part| format!("{} t{threads}", workload.name).contains(part))
-                {
-                    measure(workload, threads, &contenders, &mut board);
-                }
-            }
-        }
-        if filter.is_empty() && only.is_empty() {
+    let mut boards = Boards::default();
+    let is_row = |workload: &Workload, threads: usize| {
+        filter.is_empty() || filter.iter().any(|part| format!("{} t{threads}", workload.name).contains(part))
+    };
+    let mut caches = Caches::default();
+    for workload in WORKLOADS {
+        let threads = THREADS.into_iter().filter(|threads| is_row(workload, *threads));
+        threads.for_each(|threads| measure(workload, threads, caches.of(&all, workload), &mut boards));
+        boards.all.tell();
+    }
+    let is_whole = filter.is_empty() && only.is_empty();
+    for board in [&mut boards.all, &mut boards.lru].into_iter().filter(|board| !board.rows.is_empty()) {
+        if is_whole {
             board.finish()?;
         } else {
             board.print();
@@ -143,17 +143,79 @@ fn main() -> std::io::Result<()> {
     Ok(())
 }
 
-/// LRU with one shard, and with as many as by default.
-const LRU: &[&str] = &["evenly lru, exact", "evenly lru, sharded"];
+const THREADS: [usize; 3] = [1, 2, 8];
+const LRU_EXACT: &str = "evenly lru, exact";
+const LRU_SHARDED: &str = "evenly lru";
 
-fn measure(workload: &Workload, threads: usize, contenders: &[Maker], board: &mut Board) {
-    let keys: Vec<_> =
-        (0..threads).map(|seed| Zipf::new(workload.keys, workload.exponent, seed as u64).take(OPS)).collect();
-    let caches: Vec<_> = contenders.iter().map(|contender| filled(contender, workload)).collect();
-    for _ in 0..of_effort(9, 3) {
-        for (Maker { name, .. }, cache) in contenders.iter().zip(&caches) {
-            let cost = round(cache.as_ref(), workload.step, &keys);
-            board.note(workload.name, &format!("{threads} threads"), COST, who(name), cost);
+/// Everybody beside quick_cache, and LRU beside a locked one: of the same rounds.
+struct Boards {
+    all: Board,
+    lru: Board,
+}
+
+impl Default for Boards {
+    fn default() -> Self {
+        let [all, lru] = [("cache_ops", "quick_cache"), ("cache_lru", "Mutex<lru>")]
+            .map(|(bench, anchor)| Board::new(bench).against(anchor));
+        Self { all, lru }
+    }
+}
+
+impl Boards {
+    fn note(&mut self, question: &str, case: &str, name: &str, cost: f64) {
+        if name != LRU_EXACT {
+            self.all.note(question, case, COST, who(name), cost);
+        }
+        let who = match name {
+            LRU_EXACT => scoreboard::ours(name),
+            LRU_SHARDED => scoreboard::ours("evenly lru, sharded"),
+            name if name.contains("Mutex<lru>") => scoreboard::rival(name),
+            _ => return,
+        };
+        self.lru.note(question, case, COST, who, cost);
+    }
+}
+
+/// The contenders' caches, filled.
+#[derive(Default)]
+struct Caches {
+    filled_for: Option<&'static Workload>,
+    caches: Vec<(String, Box<dyn Contender>)>,
+}
+
+impl Caches {
+    /// Those for a workload: the last one's, if that has left them as this one would fill them.
+    fn of(&mut self, makers: &[Maker], workload: &'static Workload) -> &[(String, Box<dyn Contender>)] {
+        let is_same = |last: &Workload| {
+            last.name == workload.name
+                || (last.keys, last.capacity) == (workload.keys, workload.capacity)
+                    && last.keys <= last.capacity
+        };
+        if !self.filled_for.is_some_and(is_same) {
+            self.caches.clear();
+            let filled = makers.iter().map(|maker| (maker.name.clone(), filled(maker, workload)));
+            self.caches = filled.collect();
+        }
+        self.filled_for = Some(workload);
+        &self.caches
+    }
+}
+
+fn measure(
+    workload: &Workload,
+    threads: usize,
+    caches: &[(String, Box<dyn Contender>)],
+    boards: &mut Boards,
+) {
+    let draw = |seed| Zipf::new(workload.keys, workload.exponent, seed as u64).take(OPS / threads);
+    let keys: Vec<_> = (0..threads).map(draw).collect();
+    let eighths: Vec<_> = keys.iter().map(|keys| &keys[..keys.len() / 8]).collect();
+    let keys: Vec<_> = keys.iter().map(Vec::as_slice).collect();
+    for _ in 0..of_effort(9, 2) {
+        for (name, cache) in caches {
+            let keys = if DEAR.contains(&name.as_str()) { &eighths } else { &keys };
+            let cost = round(cache.as_ref(), workload.step, keys);
+            boards.note(workload.name, &format!("{threads} threads"), name, cost);
         }
     }
 }
@@ -161,7 +223,7 @@ fn measure(workload: &Workload, threads: usize, contenders: &[Maker], board: &mu
 fn who(name: &str) -> scoreboard::Contender<'_> {
     let is_default = name.strip_prefix("evenly ") == Some(Policy::default().name());
     match name {
-        name if is_default || LRU.contains(&name) => scoreboard::ours(name),
+        name if is_default => scoreboard::ours(name),
         name if name.starts_with("evenly") => also_ours(name),
         name => scoreboard::rival(name),
     }
@@ -205,14 +267,14 @@ fn filled(contender: &Maker, workload: &Workload) -> Box<dyn Contender> {
     cache
 }
 
-fn round(cache: &dyn Contender, step: fn(&dyn Contender, u64, usize), keys: &[Vec<u64>]) -> f64 {
+fn round(cache: &dyn Contender, step: fn(&dyn Contender, u64, usize), keys: &[&[u64]]) -> f64 {
     let before = cpu_time();
     std::thread::scope(|scope| {
         for keys in keys {
             scope.spawn(move || keys.iter().enumerate().for_each(|(turn, key)| step(cache, *key, turn)));
         }
     });
-    let operations = keys.iter().map(Vec::len).sum::<usize>();
+    let operations = keys.iter().map(|keys| keys.len()).sum::<usize>();
     (cpu_time() - before).as_nanos() as f64 / operations as f64
 }
 

@@ -21,6 +21,9 @@ pub struct Board {
     pub rows: Vec<Row>,
     /// Contenders that were not there, with the reason.
     pub missing: Vec<(String, String)>,
+    /// How many questions' tables have been printed.
+    #[serde(skip)]
+    told: usize,
 }
 
 /// One contender at one case of one question: a value for each round.
@@ -127,6 +130,7 @@ impl Board {
             anchor: None,
             rows: Vec::new(),
             missing: Vec::new(),
+            told: 0,
         }
     }
 
@@ -175,10 +179,24 @@ impl Board {
         self.missing.push((contender.to_owned(), why.to_owned()));
     }
 
-    /// Prints the table: for a sitting that looked at a part only, which is not to replace the whole one.
+    /// Prints the tables of the questions that have come since the last time, so that nobody waits for the end to see
+    /// them. A question is told once: when all its cases are there.
     #[expect(clippy::print_stdout, reason = "the table is what a bench is for")]
-    pub fn print(&self) {
-        println!("{}", self.table());
+    pub fn tell(&mut self) {
+        if self.told == 0 {
+            print!("{}", self.head());
+        }
+        let questions = self.questions();
+        questions[self.told..].iter().for_each(|question| print!("{}", self.question(question)));
+        self.told = questions.len();
+    }
+
+    /// Prints all that was not told, and the end: for a sitting that looked at a part only, which is not to replace the
+    /// whole one.
+    #[expect(clippy::print_stdout, reason = "the table is what a bench is for")]
+    pub fn print(&mut self) {
+        self.tell();
+        println!("{}", self.end());
     }
 
     /// Prints the table and keeps everything in `target/bench/<bench>.json`, whose place is returned, and as a picture
@@ -186,7 +204,7 @@ impl Board {
     ///
     /// # Errors
     /// When the file cannot be written.
-    pub fn finish(&self) -> io::Result<PathBuf> {
+    pub fn finish(&mut self) -> io::Result<PathBuf> {
         self.print();
         let folder = folder();
         fs::create_dir_all(&folder)?;

@@ -9,17 +9,30 @@ impl Board {
     /// where we lose.
     #[must_use]
     pub fn table(&self) -> String {
-        let mut text = format!("\n## {} · commit {} · {}", self.bench, self.commit, self.machine);
-        text.push_str(if self.quick { " · a quick look\n" } else { "\n" });
+        let tables = self.questions().into_iter().map(|question| self.question(question));
+        format!("{}{}{}", self.head(), tables.collect::<String>(), self.end())
+    }
+
+    /// What was measured, and where.
+    pub(super) fn head(&self) -> String {
+        let look = if self.quick { " · a quick look" } else { "" };
+        format!("\n## {} · commit {} · {}{look}\n", self.bench, self.commit, self.machine)
+    }
+
+    /// Every question, in the order in which they were first noted.
+    pub(super) fn questions(&self) -> Vec<&str> {
         let mut questions: Vec<&str> = Vec::new();
         for row in &self.rows {
             if !questions.contains(&row.question.as_str()) {
                 questions.push(&row.question);
             }
         }
-        for question in questions {
-            self.put_question(question, &mut text);
-        }
+        questions
+    }
+
+    /// What is missing, and where we lose.
+    pub(super) fn end(&self) -> String {
+        let mut text = String::new();
         for (contender, why) in &self.missing {
             let _ = writeln!(text, "\n{contender}: {why}");
         }
@@ -45,7 +58,9 @@ impl Board {
         Some(ratios(row, self.anchor_of(row)?))
     }
 
-    fn put_question(&self, question: &str, text: &mut String) {
+    /// The table of one question.
+    pub(super) fn question(&self, question: &str) -> String {
+        let mut text = String::new();
         let rows: Vec<&Row> = self.rows.iter().filter(|row| row.question == question).collect();
         let mut measures: Vec<&str> = Vec::new();
         let mut lines: Vec<(&str, &str)> = Vec::new();
@@ -74,6 +89,7 @@ impl Board {
                 ratio.map_or_else(|| "–".to_owned(), |ratios| spread_by(&ratios, |r| format!("{r:.2}")));
             let _ = writeln!(text, "| {case} | {contender} | {} | {ratio} |", cells.join(" | "));
         }
+        text
     }
 
     /// Whom a row is compared with: the anchor, or ours.

@@ -108,6 +108,17 @@ mod tests {
     }
 
     #[test]
+    fn it_holds_as_much_as_it_may_and_remembers_all_of_it() {
+        let mut shadow = Shadow::new(256, 128);
+        for key in 0..256_u32 {
+            assert!(!shadow.access(key.wrapping_mul(0x9e37_79b1), 1));
+            assert_eq!((shadow.weight, shadow.facts.len() as u64), (u64::from(key) + 1, u64::from(key) + 1));
+            shadow.index.validate(shadow.facts.hashes());
+        }
+        assert!((0..256_u32).all(|key| shadow.access(key.wrapping_mul(0x9e37_79b1), 1)));
+    }
+
+    #[test]
     fn hits_that_were_only_counted_are_hits() {
         let mut shadow = Shadow::new(100, 50);
         shadow.pass(40);

@@ -17,7 +17,7 @@
 //! - **Back-pressure is the sockets' own**: a body is read when somebody asks for a piece of it, and a piece of the answer
 //!   is made when the last one was written. A slow reader holds one piece.
 //! - **A large body is not touched**: its pieces go from the member's socket to the client's in the kernel
-//!   ([`Piped`](crate::pipe)), if nothing but bytes of an announced length is to be passed on from one plain socket to another.
+//!   (`pipe.rs`), if nothing but bytes of an announced length is to be passed on from one plain socket to another.
 //! - **Early words**: 100 is said when the body is first asked for, a member's interim responses as they come, before the
 //!   answer begins.
 //! - **A client that leaves** while its request is answered ends it, unless it has sent another already. One that only ends

@@ -13,7 +13,7 @@ use std::time::Duration;
 /// Most shards a cache may have.
 pub const SHARDS_MAX: usize = 4096;
 /// A shard is not worth its place below this capacity: small caches have one, which makes them exact.
-const SHARD_CAPACITY_MIN: u64 = 4096;
+const SHARD_CAPACITY_MIN: u64 = 1024;
 
 pub(crate) type Weigher<K, V> = Box<dyn Fn(&K, &V) -> u64 + Send + Sync>;
 pub(crate) type Lifetime<K, V> = Box<dyn Fn(&K, &V) -> Option<Duration> + Send + Sync>;
@@ -145,7 +145,7 @@ impl<K, V, S> CacheBuilder<K, V, S> {
     }
 
     /// Number of independently locked parts: a power of two up to [`SHARDS_MAX`]. The policy is exact within a shard,
-    /// so one shard makes it exact for the whole cache; more let more threads in. By default one for each 4,096 of
+    /// so one shard makes it exact for the whole cache; more let more threads in. By default one for each 1,024 of
     /// capacity, up to eight for each processor.
     pub fn shards(mut self, shards: usize) -> Self {
         self.shards = Some(shards);
@@ -288,7 +288,7 @@ mod tests {
 
     #[test]
     fn small_caches_have_one_shard() {
-        assert_eq!((usual_shards(1), usual_shards(8191)), (1, 1));
+        assert_eq!((usual_shards(1), usual_shards(2047)), (1, 1));
         assert!(usual_shards(u64::MAX) >= 8);
     }
 }

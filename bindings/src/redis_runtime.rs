@@ -13,7 +13,8 @@
 //! A thread that calls [`MANY`] times in a row, a [`PAUSE`] apart at most and with no other thread between for [`ALONE`], calls
 //! the keeper out and drives. The keeper looks after it once in a `PAUSE` and drives again when the thread stays away, and at
 //! once when another thread or asyncio relies on it: what happens unasked is late by two pauses at most. A server that needs
-//! longer than a `PAUSE` is left to the keeper.
+//! longer than a `PAUSE` is left to the keeper. Calls that end without waiting, as all do while there is no server, would leave
+//! nothing else a turn, not even the new connection: once in a `PAUSE` the thread gives it one.
 //!
 //! To put a thread to sleep and to wake it costs about what a server on the same machine needs to answer. So the thread that
 //! drives stays awake for [`AWAKE`], looking, before it sleeps. After doing so in vain it sleeps at once for the next 4 calls,
@@ -66,7 +67,7 @@ impl Shared {
     pub(crate) fn block_on<T>(&'static self, work: impl Future<Output = T>) -> T {
         let is_relied_on = self.relying.load(SeqCst) > 0;
         let turn = self.pace.lock().call(thread::current().id(), is_relied_on);
-        let Turn::Drive { stays_awake } = turn else {
+        let Turn::Drive { stays_awake, owes_others } = turn else {
             let _relying = self.rely();
             // A handle waits and does not drive: whoever drives in turn with the keeper takes the sockets from it.
             return self.runtime.handle().block_on(work);
@@ -74,6 +75,12 @@ impl Shared {
         if self.is_keeper_in.swap(false, SeqCst) {
             self.call_out.notify_one();
         }
+        let work = async {
+            if owes_others {
+                tokio::task::yield_now().await;
+            }
+            work.await
+        };
         if !stays_awake {
             return self.runtime.block_on(work);
         }
@@ -140,18 +147,33 @@ struct Pace {
     /// Calls that sleep at once after one that stayed awake in vain.
     naps: u32,
     naps_left: u32,
+    /// When others had their turn for certain.
+    others: Instant,
 }
 
 enum Turn {
     Wait,
-    Drive { stays_awake: bool },
+    Drive {
+        stays_awake: bool,
+        /// What else there is to do has its turn first.
+        owes_others: bool,
+    },
 }
 
 impl Pace {
     fn begin() -> Self {
         let is_one_processor = thread::available_parallelism().is_ok_and(|count| count.get() == 1);
         let at = Instant::now();
-        Self { thread: None, at, in_a_row: 0, changed: None, is_one_processor, naps: 0, naps_left: 0 }
+        Self {
+            thread: None,
+            at,
+            in_a_row: 0,
+            changed: None,
+            is_one_processor,
+            naps: 0,
+            naps_left: 0,
+            others: at,
+        }
     }
 
     /// A call by `thread`.
@@ -169,7 +191,11 @@ impl Pace {
         }
         let stays_awake = !self.is_one_processor && self.naps_left == 0;
         self.naps_left = self.naps_left.saturating_sub(1);
-        Turn::Drive { stays_awake }
+        let owes_others = now.duration_since(self.others) >= PAUSE;
+        if owes_others {
+            self.others = now;
+        }
+        Turn::Drive { stays_awake, owes_others }
     }
 
     /// Whether one thread calls again and again.

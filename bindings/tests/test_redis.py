@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
+import subprocess
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -121,6 +122,30 @@ def test_an_outage_is_a_miss_unless_asked_for() -> None:
             RedisCache(url, on_outage="raise").get("a")
         with pytest.raises(OutageError):
             cache.ready()
+
+
+def test_a_thread_that_asks_without_pause_sees_the_server_come() -> None:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    cache = RedisCache(f"redis://127.0.0.1:{port}", codec="bytes", response_timeout=5)
+    # Long enough that the calls come from a thread that drives.
+    for _ in range(10_000):
+        with pytest.raises(OutageError):
+            cache.ready()
+    arguments = ["redis-server", "--port", str(port), "--bind", "127.0.0.1", "--save", ""]
+    server = subprocess.Popen(arguments, stdout=subprocess.DEVNULL)
+    try:
+        deadline = time.monotonic() + 30
+        while True:
+            try:
+                cache.ready()
+                break
+            except OutageError:
+                assert time.monotonic() < deadline
+    finally:
+        server.kill()
+        server.wait()
 
 
 def test_asyncio_has_the_same(make: Any) -> None:

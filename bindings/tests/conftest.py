@@ -8,6 +8,7 @@ import random
 import shutil
 import socket
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -60,6 +61,34 @@ def within() -> Callable[[float, Callable[[], Any]], Any]:
         return results[0]
 
     return result_of
+
+
+@pytest.fixture
+def eight_at_once() -> Callable[[Callable[[int], None]], None]:
+    """Calls what it is given in eight threads, with 0 to 7, which change as often as the interpreter can; none may fail."""
+
+    def call(work: Callable[[int], None]) -> None:
+        failures: list[BaseException] = []
+
+        def caught(thread: int) -> None:
+            try:
+                work(thread)
+            except BaseException as failure:  # noqa: BLE001 - a thread's failure must reach the test
+                failures.append(failure)
+
+        interval = sys.getswitchinterval()
+        sys.setswitchinterval(1e-5)
+        try:
+            threads = [threading.Thread(target=caught, args=(thread,)) for thread in range(8)]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+        finally:
+            sys.setswitchinterval(interval)
+        assert not failures, failures[0]
+
+    return call
 
 
 def free_port() -> int:

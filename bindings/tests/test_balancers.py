@@ -241,7 +241,7 @@ def test_pools_and_leases_live_in_one_process() -> None:
             pickle.dumps(live)
 
 
-def test_of_nodes_added_at_once_none_is_lost() -> None:
+def test_of_nodes_added_at_once_none_is_lost(eight_at_once: Any) -> None:
     rings = [Ring(["first"]), HashRing(["first"])]
     add = [rings[0].add, rings[1].add_node]
 
@@ -250,16 +250,7 @@ def test_of_nodes_added_at_once_none_is_lost() -> None:
             for add_to in add:
                 add_to(f"node-{thread}-{n}")
 
-    interval = sys.getswitchinterval()
-    sys.setswitchinterval(1e-5)
-    try:
-        threads = [threading.Thread(target=work, args=(thread,)) for thread in range(8)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-    finally:
-        sys.setswitchinterval(interval)
+    eight_at_once(work)
     assert len(rings[0]) == 81 and len(list(rings[1].get_nodes())) == 81
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import gc
 import subprocess
 import sys
-import threading
 import tracemalloc
 import weakref
 from typing import Any
@@ -266,34 +265,21 @@ def test_a_million_operations_leak_nothing() -> None:
     assert grown < 20_000, f"{grown} bytes"
 
 
-def test_eight_threads_hammer_one_cache() -> None:  # cachetools raises KeyError under four
+def test_eight_threads_hammer_one_cache(eight_at_once: Any) -> None:  # cachetools raises KeyError under four
     cache: Any = TTLCache(50, ttl=0.01)
-    failures: list[BaseException] = []
 
-    def hammer(seed: int) -> None:
-        try:
-            for n in range(4000):
-                key = (n * seed) % 97
-                cache[key] = key
-                found = cache.get((n + seed) % 97)
-                assert found is None or found == (n + seed) % 97
-                cache.pop(n % 97, None)
-                if n % 100 == 0:
-                    len(cache), list(cache.items()), cache.stats()
-        except BaseException as failure:  # noqa: BLE001 - a thread's failure must reach the test
-            failures.append(failure)
+    def hammer(thread: int) -> None:
+        seed = thread + 1
+        for n in range(4000):
+            key = (n * seed) % 97
+            cache[key] = key
+            found = cache.get((n + seed) % 97)
+            assert found is None or found == (n + seed) % 97
+            cache.pop(n % 97, None)
+            if n % 100 == 0:
+                len(cache), list(cache.items()), cache.stats()
 
-    interval = sys.getswitchinterval()
-    sys.setswitchinterval(1e-5)
-    try:
-        threads = [threading.Thread(target=hammer, args=(seed,)) for seed in range(1, 9)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-    finally:
-        sys.setswitchinterval(interval)
-    assert not failures
+    eight_at_once(hammer)
     cache._validate()
 
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import gc
 import random
-import sys
-import threading
 from typing import Any
 
 from evenly import cached
@@ -28,7 +26,7 @@ class Odd:
         return isinstance(other, Odd) and other.number == self.number
 
 
-def test_eight_threads_use_everything_at_once() -> None:
+def test_eight_threads_use_everything_at_once(eight_at_once: Any) -> None:
     caches: list[Any] = [
         LRUCache(50),
         TTLCache(50, 0.002),
@@ -39,7 +37,6 @@ def test_eight_threads_use_everything_at_once() -> None:
         LRUCache(40, on_evict=lambda key, value, cause: None),
     ]
     ring, bounded, face, pool = Ring(["a", "b", "c"]), BoundedRing(["a", "b"]), HashRing(["a", "b"]), Pool(["a", "b"])
-    failures: list[BaseException] = []
 
     @cached(maxsize=30, ttl=0.01)
     def double(number: int, more: int = 0) -> int:
@@ -70,33 +67,20 @@ def test_eight_threads_use_everything_at_once() -> None:
 
     def work(thread: int) -> None:
         chance = random.Random(thread)
-        try:
-            for n in range(ROUNDS):
-                number = chance.randrange(120)
-                use_cache(caches[n % len(caches)], number, chance)
-                assert double(number) == 2 * number and double(number, more=1) == 2 * number + 1
-                assert ring[str(number)] in ("a", "b", "c", "d") and face.get_node(number) in ("a", "b", "c")
-                with pool.pick() as lease:
-                    assert lease.member in ("a", "b") or lease.member.startswith("extra")
-                if n % 100 == 0:
-                    ring.assign(["key"] * 50), bounded.assign(["key"] * 50)
-                    [list(cache.items()) for cache in caches], [cache.stats() for cache in caches]
-                    if thread == 0:
-                        change(n)
-        except BaseException as failure:  # noqa: BLE001 - a thread's failure must reach the test
-            failures.append(failure)
+        for n in range(ROUNDS):
+            number = chance.randrange(120)
+            use_cache(caches[n % len(caches)], number, chance)
+            assert double(number) == 2 * number and double(number, more=1) == 2 * number + 1
+            assert ring[str(number)] in ("a", "b", "c", "d") and face.get_node(number) in ("a", "b", "c")
+            with pool.pick() as lease:
+                assert lease.member in ("a", "b") or lease.member.startswith("extra")
+            if n % 100 == 0:
+                ring.assign(["key"] * 50), bounded.assign(["key"] * 50)
+                [list(cache.items()) for cache in caches], [cache.stats() for cache in caches]
+                if thread == 0:
+                    change(n)
 
-    interval = sys.getswitchinterval()
-    sys.setswitchinterval(1e-5)
-    try:
-        threads = [threading.Thread(target=work, args=(thread,)) for thread in range(8)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-    finally:
-        sys.setswitchinterval(interval)
-    assert not failures, failures[0]
+    eight_at_once(work)
     for cache in caches:
         cache._validate()
     assert sum(row.in_flight for row in pool.stats()) == 0
